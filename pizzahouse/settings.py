@@ -1,0 +1,195 @@
+"""One settings file. What differs between houses is read from the environment; nothing has to be set.
+
+With neither DATABASE_URL nor RABBITMQ_URL the house is *embedded*: SQLite and an in-process broker.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pika
+import structlog
+from django.core.management.utils import get_random_secret_key
+from environs import Env, ValidationError
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def is_amqp(url: str) -> None:
+    """Refuses what is not the address of a broker."""
+    try:
+        valid = not url or (urlsplit(url).scheme in ("amqp", "amqps") and bool(pika.URLParameters(url).host))
+    except Exception:  # noqa: BLE001  (pika raises whatever its parsing stumbles over)
+        valid = False
+    if not valid:
+        raise ValidationError("Write it like this: amqp://user:password@host:5672/%2F")
+
+
+def is_pace(pace: float) -> None:
+    """Refuses what is not a factor for pauses."""
+    if not 0 <= pace <= 1000:
+        raise ValidationError("It is a number from 0 to 1000.")
+
+
+DEBUG = env.bool("DJANGO_DEBUG", False)
+# Without a key of its own each process makes one: safe, but a restart logs everybody out of the admin.
+SECRET_KEY = env.str("DJANGO_SECRET_KEY", "") or get_random_secret_key()
+ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", [])
+if env.bool("DJANGO_HTTPS", False):
+    SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+INSTALLED_APPS = [
+    "pizzahouse.messaging",  # before django_dramatiq: its rundramatiq checks more
+    "orders",
+    "menu",
+    "waiter",
+    "kitchen",
+    "django_dramatiq",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "pizzahouse.urls"
+WSGI_APPLICATION = "pizzahouse.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+
+# --- The database ---------------------------------------------------------------------------------
+
+DATABASE: dict[str, Any] = env.dj_db_url(
+    "DATABASE_URL", f"sqlite:///{BASE_DIR / 'pizzahouse.sqlite3'}", conn_max_age=None
+)
+if DATABASE["ENGINE"].endswith("postgresql"):
+    DATABASE.setdefault("OPTIONS", {})
+    DATABASE["OPTIONS"] |= {
+        "server_side_binding": True,  # with it psycopg prepares what is asked again and again
+        "prepare_threshold": 2,
+        "connect_timeout": 5,
+        "application_name": "pizzahouse",
+    }
+elif DATABASE["ENGINE"].endswith("sqlite3"):
+    DATABASE["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",  # a deferred read-then-write fails at once under load
+        "init_command": "PRAGMA journal_mode=WAL;",
+        "timeout": 30,
+    }
+DATABASES = {"default": DATABASE}
+
+# --- Messaging ------------------------------------------------------------------------------------
+
+RABBITMQ_URL = env.str("RABBITMQ_URL", "", validate=is_amqp)
+MESSAGING = {
+    # Several houses can share one broker: every queue's name starts with this.
+    "QUEUE_PREFIX": env.str("PIZZAHOUSE_QUEUE_PREFIX", ""),
+    "QUEUE_TYPE": env.str("PIZZAHOUSE_QUEUE_TYPE", "classic"),
+    # A handler that raises is tried again after 1, 2, 4, ... s (with jitter), at most so often.
+    "MAX_ATTEMPTS": env.int("PIZZAHOUSE_MAX_ATTEMPTS", 8),
+    "RETRY_SECONDS": env.float("PIZZAHOUSE_RETRY_SECONDS", 1.0),
+}
+DRAMATIQ_BROKER: dict[str, Any] = {
+    "BROKER": "pizzahouse.messaging.broker.SafeRabbitmqBroker",
+    "OPTIONS": {"url": RABBITMQ_URL, "queue_type": MESSAGING["QUEUE_TYPE"]},
+    "MIDDLEWARE": [
+        "django_dramatiq.middleware.DbConnectionsMiddleware",
+        "pizzahouse.messaging.broker.RelayMiddleware",
+    ],
+}
+if not RABBITMQ_URL:
+    DRAMATIQ_BROKER |= {"BROKER": "pizzahouse.messaging.broker.EmbeddedBroker", "OPTIONS": {}}
+DRAMATIQ_AUTODISCOVER_MODULES = ("actors",)
+# Dramatiq reads it once, from the environment: how soon a consumer that lost its broker tries again.
+os.environ.setdefault("dramatiq_restart_delay", "1000")
+
+# --- The restaurant -------------------------------------------------------------------------------
+
+PIZZAHOUSE_PACE = env.float("PIZZAHOUSE_PACE", 1.0, validate=is_pace)  # 1: pauses of a second; 0: none
+
+# --- Logs (stderr; stdout is for results) ---------------------------------------------------------
+
+# Workers tell what they do; an embedded house shares its terminal with the story.
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO" if RABBITMQ_URL else "WARNING").upper()
+LOG_FORMAT = env.str("LOG_FORMAT", "console", validate=lambda value: value in ("console", "json"))
+LOG_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso"),
+]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "structured": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": LOG_PROCESSORS,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer()
+                if LOG_FORMAT == "json"
+                else structlog.dev.ConsoleRenderer(colors=False),
+            ],
+        }
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "structured",
+            "stream": "ext://sys.stderr",
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    # pika tells every lost connection three times over; ours says it once, with what follows.
+    "loggers": {"pika": {"level": "CRITICAL"}},
+}
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        *LOG_PROCESSORS,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)

@@ -1,0 +1,8 @@
+"""The admin for gunicorn: `gunicorn pizzahouse.wsgi`."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pizzahouse.settings")
+application = get_wsgi_application()
