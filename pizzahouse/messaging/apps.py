@@ -1,0 +1,16 @@
+"""The kernel as a Django app."""
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+
+
+class MessagingConfig(AppConfig):
+    name = "pizzahouse.messaging"
+    label = "messaging"
+    verbose_name = "Messages"
+
+    def ready(self) -> None:
+        from pizzahouse.messaging import checks  # noqa: F401  (registers them)
+
+        # Every process knows every handler, so that each can tell a mistyped destination.
+        autodiscover_modules("actors")

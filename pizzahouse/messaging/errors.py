@@ -1,0 +1,39 @@
+"""What can go wrong with a message. Each docstring is the message: what happened, and what to do."""
+
+
+class MessagingError(Exception):
+    """Something is wrong with a message."""
+
+    def __init__(self, detail: str = "") -> None:
+        summary = " ".join((self.__doc__ or "").split())
+        super().__init__(f"{summary} ({detail})" if detail else summary)
+
+
+class OutsideTransaction(MessagingError):
+    """A message can only be put inside a transaction, so that it is sent if and only if the change it
+    tells of is saved. Wrap both in `with transaction.atomic():`."""
+
+
+class InvalidMessage(MessagingError):
+    """The message is not what its contract says. Correct the value named here and send it again."""
+
+
+class UnknownMessage(MessagingError):
+    """No contract of this name is installed here. Deploy the code that knows it, then retry the message."""
+
+
+class UnknownDestination(MessagingError):
+    """Nobody handles this message at this destination. Correct the destination, or write its handler:
+    a function with @handles(...) in the owner's actors.py."""
+
+
+class DuplicateContract(MessagingError):
+    """Two contracts, or two handlers of one contract, share a name. Rename one of them."""
+
+
+class AlreadyHandled(MessagingError):
+    """This message was handled before; nothing was changed. No action is needed."""
+
+
+class BrokerUnreachable(MessagingError):
+    """The message broker does not answer. Start it, or correct RABBITMQ_URL."""

@@ -1,0 +1,197 @@
+"""`@handles(DoPizza)`: a command in, events out. The one place where a message meets its handler."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Event as Flag
+from typing import Any, TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import dramatiq
+import msgspec
+import structlog
+from django.db import InterfaceError, OperationalError, connection, transaction
+from structlog.contextvars import bound_contextvars
+
+from pizzahouse.messaging import inbox, outbox
+from pizzahouse.messaging.envelope import Envelope, queue_name, unseal
+from pizzahouse.messaging.errors import (
+    AlreadyHandled,
+    DuplicateContract,
+    InvalidMessage,
+    UnknownDestination,
+    UnknownMessage,
+)
+from pizzahouse.messaging.inbox import Outcome, Status
+from pizzahouse.messaging.messages import Command, Event, Message, decode, encode, owner
+
+log = structlog.get_logger(__name__)
+PAUSE_WITHOUT_DATABASE = 1.0  # seconds
+LOSSES = (OperationalError, InterfaceError)
+closing = Flag()  # set when this process shuts down: nobody pauses any more
+
+
+class After(msgspec.Struct, frozen=True):
+    """An event that is put now and sent later: a pause that holds no thread."""
+
+    seconds: float
+    event: Event
+
+
+Answer = Event | After | Outcome | Iterable[Event | After] | None
+Function = TypeVar("Function", bound=Callable[..., Answer])
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function that handles one contract at one address."""
+
+    name: str  # of its Dramatiq actor
+    contract: type[Message]
+    function: Callable[..., Answer]
+
+
+_handlers: dict[str, Handler] = {}
+
+
+def handles(contract: type[Message], *, at: str = "") -> Callable[[Function], Function]:
+    """Make a function the handler of a contract: an actor on the queue of the module it belongs to, or at
+    another address. It gets the message and answers with an event, several, `After(seconds, event)`, or
+    nothing; whatever it changes is committed together with its answers. It is plain Django; new rows that
+    it hands to `outbox.record` instead of saving them cost no round trip of their own.
+
+    Raises DuplicateContract where the address has a handler of this contract already.
+    """
+
+    def register(function: Function) -> Function:
+        address = at or owner(contract)
+        handler = Handler(f"{address}.{contract.__name__}", contract, function)
+        if handler.name in _handlers:
+            raise DuplicateContract(f"two handlers of {handler.name}")
+        _handlers[handler.name] = handler
+        actor = dramatiq.actor(queue_name=queue_name(address), actor_name=handler.name)
+        actor(partial(deliver, handler))
+        return function
+
+    return register
+
+
+def correlation() -> UUID | None:
+    """The saga that the message being handled belongs to, for a module's own records."""
+    envelope = outbox.current_envelope()
+    return envelope.saga if envelope else None
+
+
+def handlers() -> dict[str, Handler]:
+    """All handlers of this process, by name."""
+    return _handlers
+
+
+def ask(command: Command) -> Event:
+    """What a module would answer, at once and without a message: for questions at the edge, such as
+    whether an order is on the menu. Whatever the handler changes is undone. Raises UnknownDestination,
+    InvalidMessage."""
+    handler = _handlers.get(f"{owner(type(command))}.{type(command).__name__}")
+    if handler is None:
+        raise UnknownDestination(type(command).__name__)
+    encode(command)
+    with transaction.atomic():
+        answer = handler.function(command)
+        transaction.set_rollback(True)
+    if not isinstance(answer, Event):
+        raise InvalidMessage(f"{handler.name} does not answer with one event")
+    return answer
+
+
+def deliver(handler: Handler, /, *args: Any, **arguments: Any) -> None:
+    """Handle one delivery. Returns when its outcome is on record, whatever it is, so that the message can
+    be acknowledged; raises only where nothing could be recorded: then it must be delivered again."""
+    with _patience():
+        connection.ensure_connection()
+        used = connection.connection
+        try:
+            envelope, payload = unseal(arguments)
+        except InvalidMessage as error:
+            record_unreadable(handler.name, {"args": args, "kwargs": arguments}, error)
+            return
+        with bound_contextvars(saga=str(envelope.saga), message=str(envelope.message_id)):
+            try:
+                _attempt(handler, envelope, payload)
+            except AlreadyHandled:
+                _record_repeat(handler, envelope)
+            except Exception as error:
+                if isinstance(error, LOSSES) and _is_lost(used):
+                    raise  # it says nothing of the message
+                _record(handler, envelope, arguments, error)
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """While the database is lost, messages stay with the broker, and are not asked for again at once."""
+    try:
+        yield
+    except LOSSES:
+        connection.close()
+        log.warning("the database is out of reach; the message stays with the broker")
+        closing.wait(PAUSE_WITHOUT_DATABASE)
+        raise
+
+
+def _attempt(handler: Handler, envelope: Envelope, payload: object) -> None:
+    began = time.perf_counter()
+    if envelope.type != handler.contract.__name__:
+        raise UnknownMessage(f"{envelope.type} at {handler.name}")
+    message = decode(envelope.type, payload)
+    with transaction.atomic(), outbox.collecting(envelope) as work:
+        answer = handler.function(message)
+        outcome = answer if isinstance(answer, Outcome) else _put_answers(answer)
+        inbox.complete(handler.name, outcome, work)
+    state = {"state": outcome.to_state} if outcome.to_state else {}
+    ms = round((time.perf_counter() - began) * 1000, 1)
+    log.info(outcome.status, type=envelope.type, ms=ms, **state)
+
+
+def _put_answers(answer: Event | After | Iterable[Event | After] | None) -> Outcome:
+    if isinstance(answer, Event):
+        outbox.put(answer)
+    elif isinstance(answer, After):
+        outbox.put(answer.event, delay=answer.seconds)
+    elif answer is not None:
+        for each in answer:
+            _put_answers(each)
+    return Outcome()
+
+
+def _record(handler: Handler, envelope: Envelope, arguments: Any, error: Exception) -> None:
+    hopeless = isinstance(error, (InvalidMessage, UnknownMessage, UnknownDestination))
+    row = inbox.record_failure(envelope, handler.name, error, arguments, hopeless=hopeless)
+    if row.status in (Status.DONE, Status.IGNORED):
+        _record_repeat(handler, envelope)  # it failed on what it had done the first time
+    elif row.status == Status.DEAD:
+        log.error("dead", type=envelope.type, attempts=row.attempts, exc_info=error)
+    else:
+        log.warning("failed", type=envelope.type, attempts=row.attempts, error=row.error)
+
+
+def _record_repeat(handler: Handler, envelope: Envelope) -> None:
+    inbox.record_repeat(envelope, handler.name)
+    log.info("was handled before", type=envelope.type)
+
+
+def record_unreadable(handler: str, arguments: Any, error: Exception) -> None:
+    """Keep a message that is not one of ours, dead, in the inbox: never in a queue that forgets it."""
+    envelope = Envelope(message_id=_identity(arguments), type="?", destination=handler)
+    inbox.record_failure(envelope, handler, error, arguments, hopeless=True)
+    log.error("unreadable message", handler=handler, error=str(error))
+
+
+def _identity(arguments: Any) -> UUID:
+    """An id for what has none: the same for the same content, so that it is recorded once."""
+    return uuid5(NAMESPACE_URL, repr(arguments))
+
+
+def _is_lost(used: Any) -> bool:
+    """Whether the connection that a handler used is gone; Django may have made a new one meanwhile."""
+    return connection.connection is None or getattr(used, "closed", False)

@@ -1,0 +1,92 @@
+"""What is kept of messages: the outbox (what was put), the inbox (what was handled, and how it went)."""
+
+from django.db import models
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+
+class OutboxMessage(models.Model):
+    """A message that was put. It stays as the history of its saga."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    type = models.CharField(max_length=100)
+    destination = models.CharField(max_length=100)
+    reply_to = models.CharField(max_length=100, blank=True)
+    saga_id = models.UUIDField(null=True, blank=True, db_index=True)
+    causation_id = models.UUIDField(null=True, blank=True)
+    trace = models.CharField(max_length=55, blank=True)
+    payload = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text="Not to be sent before (a pause, a timer)."
+    )
+    available_at = models.DateTimeField(
+        db_default=Now(),
+        help_text="From then on any relay may send it: its due time, or the end of a relay's lease.",
+    )
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="When the broker confirmed it.")
+    sends = models.PositiveIntegerField(db_default=0, help_text="How often it was confirmed.")
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "outbox message"
+        indexes = [
+            models.Index(
+                fields=["available_at"],
+                name="outbox_pending",
+                condition=models.Q(sent_at__isnull=True),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} to {self.destination}"
+
+
+class InboxMessage(models.Model):
+    """One message at one handler: claimed once, with what came of it."""
+
+    class Status(models.TextChoices):
+        DONE = "done"
+        IGNORED = "ignored"
+        FAILED = "failed", "failed, will be tried again"
+        DEAD = "dead", "dead, waits for a human"
+
+    message_id = models.UUIDField()
+    handler = models.CharField(max_length=200)
+    type = models.CharField(max_length=100)
+    saga_id = models.UUIDField(null=True, blank=True, db_index=True)
+    status = models.CharField(max_length=10, choices=Status)
+    handled_at = models.DateTimeField(db_default=Now())
+    attempts = models.PositiveIntegerField(db_default=1)
+    repeats = models.PositiveIntegerField(
+        db_default=0, help_text="How often it was delivered again after it had been handled."
+    )
+    step = models.CharField(max_length=100, db_default="", blank=True)
+    from_state = models.CharField(max_length=50, db_default="", blank=True)
+    to_state = models.CharField(max_length=50, db_default="", blank=True)
+    detail = models.TextField(db_default="", blank=True, help_text="Why it was ignored.")
+    error = models.TextField(db_default="", blank=True)
+    traceback = models.TextField(db_default="", blank=True)
+    failures = models.JSONField(
+        null=True, blank=True, help_text="Each failed attempt: at, error, next_attempt_at."
+    )
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    message = models.JSONField(
+        null=True, blank=True, help_text="The message as it arrived, kept when handling it failed."
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "inbox message"
+        constraints = [models.UniqueConstraint(fields=["message_id", "handler"], name="inbox_claim")]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                name="inbox_failed",
+                condition=models.Q(status="failed"),
+            ),
+            models.Index(fields=["saga_id"], name="inbox_dead", condition=models.Q(status="dead")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} at {self.handler}: {self.status}"

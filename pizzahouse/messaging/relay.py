@@ -1,0 +1,245 @@
+"""The relay: what is due goes to the broker; what the broker confirmed is marked sent.
+
+Fast path: a process hands over its own messages from memory, right after their commit. For the rest, of
+processes that died and for what was put with a delay, it sweeps the tables once a second and whenever
+something it knows of falls due. A relay that takes rows leases them (`available_at` moves forward): if it
+dies, the lease runs out and another takes them.
+"""
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+import structlog
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection, transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from pizzahouse.messaging.envelope import Envelope, Letter, unseal
+from pizzahouse.messaging.errors import InvalidMessage
+from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+
+log = structlog.get_logger(__name__)
+Row = TypeVar("Row", OutboxMessage, InboxMessage)
+
+LEASE_SECONDS = 10.0
+RETRY_LEASE_SECONDS = 60.0  # a failed message that was sent again may have to queue
+SWEEP_SECONDS = 1.0
+SHORTEST_SWEEP_SECONDS = 0.02
+SWEEP_ROWS = 500
+
+
+class Publisher(Protocol):
+    """Hands sealed messages to a broker, many at once; tells the relay which ones it has confirmed."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes more: the broker is there, and has confirmed most of what it got."""
+
+    def start(self, relay: "Relay") -> None: ...
+    def publish(self, letters: Iterable[Letter]) -> None: ...
+    def stop(self, timeout: float) -> None: ...
+
+
+class Relay(threading.Thread):
+    """One relay, a thread of its process."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        super().__init__(name="relay", daemon=True)
+        self.publisher = publisher
+        self.confirmed: deque[UUID] = deque()
+        self._due: list[float] = []  # when something falls due, in monotonic seconds
+        self._wake = threading.Event()
+        self._last_sweep = -SWEEP_SECONDS
+        self._stopping = False
+
+    def hand_over(self, letters: Sequence[Letter]) -> None:
+        """Publish what was just committed; what has a delay is swept when it is due. Any thread."""
+        self.publisher.publish([letter for letter in letters if not letter.delay])
+        for letter in letters:
+            if letter.delay:
+                self.wake_in(letter.delay)
+
+    def wake_in(self, seconds: float) -> None:
+        """Sweep again so soon. Any thread."""
+        heapq.heappush(self._due, time.monotonic() + seconds)
+        self._wake.set()
+
+    def start(self) -> None:
+        self.publisher.start(self)
+        super().start()
+
+    def run(self) -> None:
+        while not self._stopping:
+            try:
+                close_old_connections()
+                self.mark()
+                if time.monotonic() >= self._next_sweep():
+                    self._last_sweep = time.monotonic()
+                    self.sweep()
+            except DatabaseError as error:
+                log.warning("relay waits for the database", error=str(error).strip())
+                connection.close()
+                self._last_sweep = time.monotonic()
+            except Exception:  # a process whose relay has ended would send nothing more, and not say so
+                log.exception("relay failed; it goes on")
+                self._last_sweep = time.monotonic()
+            self._wake.wait(max(self._next_sweep() - time.monotonic(), 0.0))
+            self._wake.clear()
+        self._finish()
+
+    def _next_sweep(self) -> float:
+        """Once a second, and when something falls due; much falling due at once is taken together."""
+        regular = self._last_sweep + SWEEP_SECONDS
+        earliest = self._last_sweep + SHORTEST_SWEEP_SECONDS
+        return max(earliest, min([regular, *self._due[:1]]))
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Publish and mark what is in hand, then end; at the most after so many seconds."""
+        self._stopping = True
+        self._wake.set()
+        self.join(timeout)
+
+    def _finish(self) -> None:
+        self.publisher.stop(timeout=5.0)
+        try:
+            self.mark()
+        except DatabaseError as error:
+            log.warning("what was sent last could not be marked", error=str(error).strip())
+        connection.close()
+
+    # --- The database side ------------------------------------------------------------------------
+
+    def confirm(self, message_ids: Sequence[UUID]) -> None:
+        """The broker has these. Called by the publisher, from its thread."""
+        self.confirmed.extend(message_ids)
+
+    def mark(self) -> None:
+        """Mark sent what was confirmed, batch by batch. Losing a mark is harmless (the message is sent again
+        and found claimed), so this commit does not wait for the disk."""
+        while self.confirmed:
+            batch = [self.confirmed.popleft() for _ in range(min(len(self.confirmed), SWEEP_ROWS))]
+            try:
+                mark_sent(batch)
+            except DatabaseError:
+                self.confirmed.extendleft(batch)
+                raise
+
+    def sweep(self) -> None:
+        """Lease and publish what is due, batch by batch. Nothing is leased while the broker is away."""
+        now = time.monotonic()
+        while self._due and self._due[0] <= now:
+            heapq.heappop(self._due)
+        while self.publisher.ready and not self._stopping:
+            letters = [*take_pending(SWEEP_ROWS), *take_failed(SWEEP_ROWS)]
+            self.publisher.publish(letters)
+            if len(letters) < SWEEP_ROWS:
+                break
+
+
+def mark_sent(message_ids: list[UUID]) -> None:
+    """These are with the broker."""
+    if connection.vendor != "postgresql":
+        OutboxMessage.objects.filter(id__in=message_ids).update(sent_at=Now(), sends=F("sends") + 1)
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit TO off")
+        cursor.execute(
+            f"UPDATE {OutboxMessage._meta.db_table}"
+            " SET sent_at = statement_timestamp(), sends = sends + 1 WHERE id = ANY(%s)",
+            [message_ids],
+        )
+
+
+@transaction.atomic
+def take_pending(limit: int) -> list[Letter]:
+    """Lease rows of the outbox that are due; no other relay has them until the lease runs out."""
+    due = OutboxMessage.objects.filter(sent_at=None, available_at__lte=Now())
+    rows = list(_lock(due.order_by("available_at"))[:limit])
+    OutboxMessage.objects.filter(id__in=[row.id for row in rows]).update(
+        available_at=Now() + timedelta(seconds=LEASE_SECONDS)
+    )
+    return [letter_of(row) for row in rows]
+
+
+@transaction.atomic
+def take_failed(limit: int) -> list[Letter]:
+    """Lease messages whose next attempt is due."""
+    due = InboxMessage.objects.filter(status="failed", next_attempt_at__lte=Now())
+    rows = list(_lock(due.order_by("next_attempt_at"))[:limit])
+    InboxMessage.objects.filter(id__in=[row.id for row in rows]).update(
+        next_attempt_at=Now() + timedelta(seconds=RETRY_LEASE_SECONDS)
+    )
+    return [letter for row in rows if (letter := _failed_letter(row))]
+
+
+def _failed_letter(row: InboxMessage) -> Letter | None:
+    try:
+        envelope, payload = unseal(row.message or {})
+    except InvalidMessage as error:  # it was not kept as it came, and cannot be sent again
+        log.error("dead", type=row.type, error=str(error))
+        InboxMessage.objects.filter(pk=row.pk).update(status="dead", next_attempt_at=None)
+        return None
+    return Letter(envelope, msgspec.json.encode(payload))
+
+
+def _lock(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """SQLite has one writer at a time and needs no row locks."""
+    if connection.features.has_select_for_update_skip_locked:
+        return rows.select_for_update(skip_locked=True)
+    return rows
+
+
+def letter_of(row: OutboxMessage) -> Letter:
+    """The message that a row of the outbox keeps."""
+    envelope = Envelope(
+        message_id=row.id,
+        type=row.type,
+        destination=row.destination,
+        reply_to=row.reply_to,
+        saga=row.saga_id,
+        causation=row.causation_id,
+        trace=row.trace,
+        created_at=row.created_at,
+        due_at=row.due_at,
+    )
+    return Letter(envelope, msgspec.json.encode(row.payload))
+
+
+# --- This process's own relay ---------------------------------------------------------------------
+
+_local: Relay | None = None
+
+
+def local() -> Relay | None:
+    """The relay that runs in this process, if one does."""
+    return _local
+
+
+def start(publisher: Publisher) -> Relay:
+    """Start this process's relay; from now on its messages are published from memory."""
+    global _local  # noqa: PLW0603  (a process has one)
+    _local = Relay(publisher)
+    _local.start()
+    return _local
+
+
+def stop() -> None:
+    """Stop it; what is put from now on is left to other relays."""
+    global _local
+    relay, _local = _local, None
+    if relay is not None:
+        relay.stop()
+
+
+def wake_in(seconds: float) -> None:
+    """Tell this process's relay, if there is one, that something falls due so soon."""
+    if _local is not None:
+        _local.wake_in(seconds)
