@@ -1,0 +1,7 @@
+"""`manage.py bench`: how fast the house is, and what its safety costs.
+
+`house` opens a house for the occasion: a database and queues of its own (`servers`) and worker processes
+(`processes`). A driver, in a process of its own, serves tables there (`tables`) and sends the same messages
+over plain Dramatiq (`direct`, `direct_tables`), both in one closed loop (`load`). `cpu` and `wire` measure,
+`figures` says what comes out of it, `report` puts it together.
+"""
