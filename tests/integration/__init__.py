@@ -1,0 +1,1 @@
+"""Tests of the kernel on the real PostgreSQL and RabbitMQ, in this process."""

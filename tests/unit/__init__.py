@@ -1,0 +1,1 @@
+"""Tests that need nothing running: on SQLite, or on PostgreSQL where there is one."""
