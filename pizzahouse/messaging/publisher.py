@@ -143,11 +143,13 @@ class RabbitmqPublisher:
     def _drain(self) -> None:
         self._scheduled = False
         while self._waiting and self.connected:
-            since, letter = self._waiting.popleft()
+            since, letter = self._waiting[0]
             if time.monotonic() - since > HOLD_SECONDS:
+                self._waiting.popleft()
                 continue
             self._tag += 1
             self._unconfirmed[self._tag] = since, letter
+            self._waiting.popleft()  # only now: `ready` and `stop` count in other threads, and miss none
             self._channel.basic_publish("", letter.queue, letter.seal(), _properties(letter), mandatory=True)
 
     def _on_returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
