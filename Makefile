@@ -109,8 +109,10 @@ modernize: $(INSTALLED_DEV) ## Rewrite what newer Pythons and Djangos say better
 	git ls-files -z '*.py' | xargs -0 $(BIN)/django-upgrade --exit-zero-even-if-changed --target-version 5.2
 	$(BIN)/ruff format
 
+# A pin that drops its extra ("coverage" for "coverage[toml]") is no pin to pip: it would take the
+# newest release for what asks for the extra, and refuse it, having no hash of it.
 PIN = $(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make requirements" pyproject.toml $(ARGS)
+	--no-strip-extras --no-emit-index-url --custom-compile-command "make requirements" pyproject.toml $(ARGS)
 requirements: ## Pin the dependencies of pyproject.toml (ARGS=--upgrade for newer ones)
 	@test -x $(VENV)/uv/bin/uv || { $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv; }
 	$(PIN) --output-file requirements.txt
