@@ -21,7 +21,9 @@ def test_every_extra_that_an_installed_package_asks_for_is_pinned_with_its_packa
     pinned = pins("requirements-dev.txt")
     for distribution in distributions():
         own = pinned.get(canonicalize_name(distribution.name))
-        for text in (distribution.requires or []) if own else []:
+        if own is None:
+            continue
+        for text in distribution.requires or []:
             asked = Requirement(text)
             wanted = any(
                 asked.marker is None or asked.marker.evaluate({"extra": extra}) for extra in ("", *own.extras)
