@@ -1,6 +1,7 @@
 """Which tests need servers, and the houses and servers that tests may ask for."""
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +16,8 @@ HOUSES = pytest.StashKey[list[House]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Started with "&" from a script, pytest ignores Ctrl-C, and so would every process it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "without_servers: runs without a server, although it lies among those that need"
     )
