@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pika
@@ -55,15 +55,19 @@ class _Wire(msgspec.Struct):
 _wire = msgspec.json.Decoder(_Wire)
 
 
-def _read(broker: Broker, queue_name: str, body: bytes) -> Message[Any]:
+def _read(broker: Broker, queue_name: str, body: bytes, *, redelivered: bool = False) -> Message[Any]:
     """The Dramatiq message in a body. What cannot be read, or has no actor here, goes to the actor that
     keeps such things in the inbox: Dramatiq itself would drop it, or let it expire."""
     try:
         wire = _wire.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return _unreadable(queue_name, body, str(error))
-    if wire.actor_name not in broker.actors or "self" in wire.kwargs:
+    if wire.actor_name not in broker.actors or wire.actor_name == UNREADABLE or "self" in wire.kwargs:
         return _unreadable(queue_name, body, f"nobody here handles {wire.actor_name!r}")
+    if redelivered:
+        wire.kwargs["redelivered"] = True
+    else:
+        wire.kwargs.pop("redelivered", None)
     # Dramatiq looks the consumer up by the queue's name: a foreign one would end the worker thread.
     ids = (wire.message_id, wire.message_timestamp)
     return Message(queue_name, wire.actor_name, wire.args, wire.kwargs, {}, *ids)
@@ -124,7 +128,7 @@ class SafeConsumer(Consumer):
         return self.arrived.popleft() if self.arrived else None
 
     def _on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        message = _read(self.broker, self.queue_name, body)
+        message = _read(self.broker, self.queue_name, body, redelivered=method.redelivered)
         self.outstanding[method.delivery_tag] = None
         self.arrived.append(Delivery(message, self, method.delivery_tag))
 
@@ -161,8 +165,11 @@ class SafeConsumer(Consumer):
             else:
                 self.outstanding.pop(tag, None)
                 self.channel.basic_nack(tag, requeue=True)
+        # Pika's blocking channel would poll the socket after each of them, which costs more than to write
+        # it; the next `process_data_events` of this thread sends them all.
+        channel = cast(Any, self.channel)._impl
         for tag, multiple in self._runs(acknowledged):
-            self.channel.basic_ack(tag, multiple=multiple)
+            channel.basic_ack(tag, multiple=multiple)
 
     def _runs(self, acknowledged: dict[int, None]) -> Iterable[tuple[int, bool]]:
         """One acknowledgement for all from the oldest on without a gap, one each for the rest."""

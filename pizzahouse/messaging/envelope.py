@@ -25,6 +25,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     trace: Annotated[str, Meta(max_length=55)] = ""  # W3C traceparent, handed on from message to message
     created_at: datetime | None = None
     due_at: datetime | None = None  # only where it was put with a delay
+    sends: Annotated[int, Meta(ge=0)] = 0  # how often it was sent before, as far as is known
 
     @property
     def actor_name(self) -> str:

@@ -35,5 +35,6 @@ class AlreadyHandled(MessagingError):
     """This message was handled before; nothing was changed. No action is needed."""
 
 
-class BrokerUnreachable(MessagingError):
-    """The message broker does not answer. Start it, or correct RABBITMQ_URL."""
+class WorkerDied(MessagingError):
+    """The worker that handled this message ended before the message did: it was killed, ran out of memory,
+    or the message makes it crash. Look at the worker's last log lines, mend the cause, then retry."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from threading import Event as Flag
@@ -12,10 +12,10 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import dramatiq
 import msgspec
 import structlog
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from structlog.contextvars import bound_contextvars
 
-from pizzahouse.messaging import inbox, outbox
+from pizzahouse.messaging import failures, inbox, outbox, relay
 from pizzahouse.messaging.envelope import Envelope, queue_name, unseal
 from pizzahouse.messaging.errors import (
     AlreadyHandled,
@@ -26,10 +26,15 @@ from pizzahouse.messaging.errors import (
 )
 from pizzahouse.messaging.inbox import Outcome, Status
 from pizzahouse.messaging.messages import Command, Event, Message, decode, encode, owner
+from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 
 log = structlog.get_logger(__name__)
 PAUSE_WITHOUT_DATABASE = 1.0  # seconds
 LOSSES = (OperationalError, InterfaceError)
+# Deadlock, serialization failure, lock not available (PostgreSQL's SQLSTATEs); SQLite has words only.
+CONTENTION = ("40P01", "40001", "55P03")
+MOST_COLLISIONS = 5  # in one delivery; then it goes back to the broker
+OLD_SECONDS = 3600.0
 closing = Flag()  # set when this process shuts down: nobody pauses any more
 
 
@@ -51,23 +56,29 @@ class Handler:
     name: str  # of its Dramatiq actor
     contract: type[Message]
     function: Callable[..., Answer]
+    refused: Callable[..., Answer] | None = None  # instead, where the database refuses what that did
 
 
 _handlers: dict[str, Handler] = {}
 
 
-def handles(contract: type[Message], *, at: str = "") -> Callable[[Function], Function]:
+def handles(
+    contract: type[Message], *, at: str = "", refused: Callable[..., Answer] | None = None
+) -> Callable[[Function], Function]:
     """Make a function the handler of a contract: an actor on the queue of the module it belongs to, or at
     another address. It gets the message and answers with an event, several, `After(seconds, event)`, or
     nothing; whatever it changes is committed together with its answers. It is plain Django; new rows that
-    it hands to `outbox.record` instead of saving them cost no round trip of their own.
+    it hands to `outbox.record`, and sums to `outbox.add`, cost no round trip of their own.
+
+    refused: the function that is called instead, in a new transaction, where a constraint of the database
+    refuses what the first one did (IntegrityError). So the first need not ask before it acts.
 
     Raises DuplicateContract where the address has a handler of this contract already.
     """
 
     def register(function: Function) -> Function:
         address = at or owner(contract)
-        handler = Handler(f"{address}.{contract.__name__}", contract, function)
+        handler = Handler(f"{address}.{contract.__name__}", contract, function, refused)
         if handler.name in _handlers:
             raise DuplicateContract(f"two handlers of {handler.name}")
         _handlers[handler.name] = handler
@@ -105,9 +116,23 @@ def ask(command: Command) -> Event:
     return answer
 
 
-def deliver(handler: Handler, /, *args: Any, **arguments: Any) -> None:
+def perform(message: Message, *, to: str = "", saga: UUID | None = None) -> InboxMessage:
+    """Put a message and handle it here and now, for somebody who waits for what comes of it. Should this
+    process end in between, a relay sends it. Returns what came of it; raises what `outbox.put` raises."""
+    with transaction.atomic():
+        message_id = outbox.put(message, to=to, saga=saga)
+    letter = relay.letter_of(OutboxMessage.objects.get(pk=message_id))
+    arguments: dict[str, Any] = msgspec.json.decode(letter.seal())["kwargs"]
+    deliver(_handlers[letter.envelope.actor_name], **arguments)
+    relay.mark_sent([message_id])
+    return InboxMessage.objects.get(message_id=message_id, handler=letter.envelope.actor_name)
+
+
+def deliver(handler: Handler, /, *args: Any, redelivered: bool = False, **arguments: Any) -> None:
     """Handle one delivery. Returns when its outcome is on record, whatever it is, so that the message can
-    be acknowledged; raises only where nothing could be recorded: then it must be delivered again."""
+    be acknowledged; raises only where nothing could be recorded: then it must be delivered again.
+
+    redelivered: the broker says that it has delivered it before."""
     with _patience():
         connection.ensure_connection()
         used = connection.connection
@@ -116,15 +141,42 @@ def deliver(handler: Handler, /, *args: Any, **arguments: Any) -> None:
         except InvalidMessage as error:
             record_unreadable(handler.name, {"args": args, "kwargs": arguments}, error)
             return
-        with bound_contextvars(saga=str(envelope.saga), message=str(envelope.message_id)):
+        careful = redelivered or _is_doubtful(envelope)
+        with (
+            bound_contextvars(saga=str(envelope.saga), message=str(envelope.message_id)),
+            _watched(handler, envelope) if careful else nullcontext(),
+        ):
             try:
-                _attempt(handler, envelope, payload)
+                if careful and not failures.begin(envelope, handler.name, arguments):
+                    log.error("begun before and never ended", type=envelope.type)
+                    return
+                _attempt_until_alone(handler, envelope, payload)
             except AlreadyHandled:
                 _record_repeat(handler, envelope)
             except Exception as error:
-                if isinstance(error, LOSSES) and _is_lost(used):
+                if isinstance(error, LOSSES) and (_is_lost(used) or _is_contention(error)):
                     raise  # it says nothing of the message
                 _record(handler, envelope, arguments, error)
+
+
+def _is_doubtful(envelope: Envelope) -> bool:
+    """Whether this may not be the first that is heard of it: it was sent before, or is old."""
+    put = envelope.due_at or envelope.created_at
+    return envelope.sends > 0 or (put is not None and time.time() - put.timestamp() > OLD_SECONDS)
+
+
+@contextmanager
+def _watched(handler: Handler, envelope: Envelope) -> Iterator[None]:
+    """Whoever gets it delivered meanwhile waits. What ends without an outcome ends alive, and says so, even
+    where the database has to come back first: it must not be taken for a death."""
+    with failures.held(envelope):
+        try:
+            yield
+        except LOSSES:
+            connection.close()
+            while not failures.leave(envelope, handler.name) and not closing.wait(PAUSE_WITHOUT_DATABASE):
+                connection.close()
+            raise
 
 
 @contextmanager
@@ -132,11 +184,29 @@ def _patience() -> Iterator[None]:
     """While the database is lost, messages stay with the broker, and are not asked for again at once."""
     try:
         yield
-    except LOSSES:
+    except LOSSES as error:
         connection.close()
-        log.warning("the database is out of reach; the message stays with the broker")
+        log.warning("the database cannot take it now; the message stays with the broker", error=str(error))
         closing.wait(PAUSE_WITHOUT_DATABASE)
         raise
+
+
+def _attempt_until_alone(handler: Handler, envelope: Envelope, payload: object) -> None:
+    """Who collides with others in the database (a deadlock, say) was rolled back, and tries again."""
+    for _ in range(MOST_COLLISIONS - 1):
+        try:
+            _attempt(handler, envelope, payload)
+        except OperationalError as error:
+            if not _is_contention(error):
+                raise
+        else:
+            return
+    _attempt(handler, envelope, payload)
+
+
+def _is_contention(error: Exception) -> bool:
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) in CONTENTION or "database is locked" in str(error)
 
 
 def _attempt(handler: Handler, envelope: Envelope, payload: object) -> None:
@@ -144,13 +214,23 @@ def _attempt(handler: Handler, envelope: Envelope, payload: object) -> None:
     if envelope.type != handler.contract.__name__:
         raise UnknownMessage(f"{envelope.type} at {handler.name}")
     message = decode(envelope.type, payload)
-    with transaction.atomic(), outbox.collecting(envelope) as work:
-        answer = handler.function(message)
-        outcome = answer if isinstance(answer, Outcome) else _put_answers(answer)
-        inbox.complete(handler.name, outcome, work)
+    try:
+        outcome = _run(handler, handler.function, message, envelope)
+    except IntegrityError:
+        if handler.refused is None:
+            raise
+        outcome = _run(handler, handler.refused, message, envelope)
     state = {"state": outcome.to_state} if outcome.to_state else {}
     ms = round((time.perf_counter() - began) * 1000, 1)
     log.info(outcome.status, type=envelope.type, ms=ms, **state)
+
+
+def _run(handler: Handler, function: Callable[..., Answer], message: Message, envelope: Envelope) -> Outcome:
+    with transaction.atomic(), outbox.collecting(envelope) as work:
+        answer = function(message)
+        outcome = answer if isinstance(answer, Outcome) else _put_answers(answer)
+        inbox.complete(handler.name, outcome, work)
+    return outcome
 
 
 def _put_answers(answer: Event | After | Iterable[Event | After] | None) -> Outcome:
@@ -166,7 +246,7 @@ def _put_answers(answer: Event | After | Iterable[Event | After] | None) -> Outc
 
 def _record(handler: Handler, envelope: Envelope, arguments: Any, error: Exception) -> None:
     hopeless = isinstance(error, (InvalidMessage, UnknownMessage, UnknownDestination))
-    row = inbox.record_failure(envelope, handler.name, error, arguments, hopeless=hopeless)
+    row = failures.record_failure(envelope, handler.name, error, arguments, hopeless=hopeless)
     if row.status in (Status.DONE, Status.IGNORED):
         _record_repeat(handler, envelope)  # it failed on what it had done the first time
     elif row.status == Status.DEAD:
@@ -176,14 +256,14 @@ def _record(handler: Handler, envelope: Envelope, arguments: Any, error: Excepti
 
 
 def _record_repeat(handler: Handler, envelope: Envelope) -> None:
-    inbox.record_repeat(envelope, handler.name)
+    failures.record_repeat(envelope, handler.name)
     log.info("was handled before", type=envelope.type)
 
 
 def record_unreadable(handler: str, arguments: Any, error: Exception) -> None:
     """Keep a message that is not one of ours, dead, in the inbox: never in a queue that forgets it."""
     envelope = Envelope(message_id=_identity(arguments), type="?", destination=handler)
-    inbox.record_failure(envelope, handler, error, arguments, hopeless=True)
+    failures.record_failure(envelope, handler, error, arguments, hopeless=True)
     log.error("unreadable message", handler=handler, error=str(error))
 
 

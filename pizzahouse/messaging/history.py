@@ -50,7 +50,8 @@ def of(saga_id: UUID) -> list[Entry]:
 def _put(row: OutboxMessage) -> Entry:
     detail = f"to {row.destination}"
     if row.due_at:
-        detail += f", due {row.due_at:%H:%M:%S}"
+        same_day = row.due_at.date() == row.created_at.date()
+        detail += f", due {row.due_at:%H:%M:%S}" if same_day else f", due {row.due_at:%Y-%m-%d %H:%M:%S}"
     if row.sent_at is None:
         detail += ", not sent yet"
     elif row.sends > 1:
@@ -65,7 +66,7 @@ def _handled(claim: InboxMessage) -> Iterator[Entry]:
     at, ids = claim.handled_at, (claim.message_id, claim.message_id)
     states = (claim.from_state, claim.to_state)
     if claim.step:
-        yield Entry(at, "transition", claim.step, *ids, *states)
+        yield Entry(at, "transition", claim.step, *ids, *states, claim.detail)
     if claim.status == Status.IGNORED:
         yield Entry(at, "ignored", claim.type, *ids, *states, claim.detail)
     if claim.repeats:

@@ -21,8 +21,11 @@ class OutboxMessage(models.Model):
         null=True, blank=True, help_text="Not to be sent before (a pause, a timer)."
     )
     available_at = models.DateTimeField(
+        null=True,
+        blank=True,
         db_default=Now(),
-        help_text="From then on any relay may send it: its due time, or the end of a relay's lease.",
+        help_text="From then on any relay may look at it: to send it (its due time, or the end of a lease),"
+        " or to see whether what was sent was handled. Empty: there is nothing left to do.",
     )
     sent_at = models.DateTimeField(null=True, blank=True, help_text="When the broker confirmed it.")
     sends = models.PositiveIntegerField(db_default=0, help_text="How often it was confirmed.")
@@ -35,7 +38,12 @@ class OutboxMessage(models.Model):
                 fields=["available_at"],
                 name="outbox_pending",
                 condition=models.Q(sent_at__isnull=True),
-            )
+            ),
+            models.Index(
+                fields=["available_at"],
+                name="outbox_unsettled",
+                condition=models.Q(sent_at__isnull=False, available_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -64,13 +72,18 @@ class InboxMessage(models.Model):
     step = models.CharField(max_length=100, db_default="", blank=True)
     from_state = models.CharField(max_length=50, db_default="", blank=True)
     to_state = models.CharField(max_length=50, db_default="", blank=True)
-    detail = models.TextField(db_default="", blank=True, help_text="Why it was ignored.")
+    detail = models.TextField(
+        db_default="", blank=True, help_text="Why it was ignored, or who decided the step, and why."
+    )
     error = models.TextField(db_default="", blank=True)
     traceback = models.TextField(db_default="", blank=True)
     failures = models.JSONField(
         null=True, blank=True, help_text="Each failed attempt: at, error, next_attempt_at."
     )
     next_attempt_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(
+        null=True, blank=True, help_text="A worker began with it then, and has not come to an end."
+    )
     message = models.JSONField(
         null=True, blank=True, help_text="The message as it arrived, kept when handling it failed."
     )

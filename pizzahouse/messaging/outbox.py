@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import dramatiq
 import msgspec
 from django.db import connection, transaction
-from django.db.models import Model
+from django.db.models import F, Model
 from django.db.models.expressions import CombinedExpression, DatabaseDefault
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from pizzahouse.messaging import relay
+from pizzahouse.messaging import relay, rows
 from pizzahouse.messaging.envelope import Envelope, Letter
 from pizzahouse.messaging.errors import OutsideTransaction, UnknownDestination
 from pizzahouse.messaging.messages import Command, Message, encode, owner
@@ -29,12 +30,16 @@ from pizzahouse.messaging.models import OutboxMessage
 
 @dataclass(slots=True)
 class Work:
-    """What a running handler was asked, and what it has put so far."""
+    """What a running handler was asked, and what its last statement is to write."""
 
     envelope: Envelope
     depth: int  # the savepoints that were open when it began
     letters: list[Letter] = field(default_factory=list)
-    rows: list[Model] = field(default_factory=list)  # to be inserted with them
+    rows: list[Model] = field(default_factory=list)  # to be inserted
+    sums: list[tuple[type[Model], dict[str, Any], dict[str, int]]] = field(
+        default_factory=list
+    )  # to be added
+    taken_back: list[UUID] = field(default_factory=list)  # messages to be deleted, where they still wait
 
 
 _work: ContextVar[Work | None] = ContextVar("work", default=None)
@@ -47,12 +52,15 @@ def put(
     reply_to: str = "",
     saga: UUID | None = None,
     delay: float = 0.0,
+    cause: Envelope | None = None,
 ) -> UUID:
     """Write a message in the caller's transaction; it is sent after the commit.
 
     message: a command goes to the module it belongs to, an event to whoever asked.
     to: another address. reply_to: the address its answers go to. saga: the correlation; inside a handler
-    the one of the message being handled. delay: in seconds, not to be sent before.
+    the one of the message being handled. delay: in seconds, not to be sent before. cause: the envelope of
+    the message that this one answers, where that is not the one being handled (an answer that took
+    until now; see `current_envelope`).
 
     Returns the message's id. Raises OutsideTransaction, InvalidMessage, UnknownDestination; ValueError or
     OverflowError for a delay that is no time.
@@ -60,7 +68,7 @@ def put(
     if not connection.in_atomic_block:
         raise OutsideTransaction(type(message).__name__)
     work = _work.get()
-    letter = _address(message, work.envelope if work else None, to, reply_to, saga, delay)
+    letter = _address(message, cause or (work.envelope if work else None), to, reply_to, saga, delay)
     if work is not None and _belongs_to(work):
         work.letters.append(letter)
     else:
@@ -69,15 +77,43 @@ def put(
     return letter.envelope.message_id
 
 
-def record(*rows: Model) -> None:
+def record(*new: Model) -> None:
     """Insert new rows with the running handler's last statement, which costs no round trip of its own.
     Elsewhere they are saved at once. Their database-made keys are not known afterwards."""
     work = _work.get()
-    for row in rows:
+    for row in new:
         if work is not None and _belongs_to(work) and not _computed(row):
             work.rows.append(row)
         else:
             row.save(force_insert=True)
+
+
+def add(model: type[Model], where: dict[str, Any], **amounts: int) -> None:
+    """Add to numbers of the row with these values, with the running handler's last statement; elsewhere
+    at once. What the database's constraints refuse raises IntegrityError there (see `handles`); a row
+    that does not exist is left so. A negative amount is taken away."""
+    work = _work.get()
+    if work is not None and _belongs_to(work):
+        work.sums.append((model, where, amounts))
+    else:
+        rows.add(model, where, **amounts)
+
+
+def take_back(message_id: UUID) -> bool:
+    """Delete a message that was put with a delay, if no relay has taken it yet; tells whether that was in
+    time. One that was not may still be handled."""
+    waiting = OutboxMessage.objects.filter(id=message_id, sent_at=None, available_at=F("due_at"))
+    return bool(waiting.delete()[0])
+
+
+def forget(message_id: UUID) -> None:
+    """The same, with the running handler's last statement, for those who do not ask whether it was in
+    time: they know a late one when it comes."""
+    work = _work.get()
+    if work is not None and _belongs_to(work):
+        work.taken_back.append(message_id)
+    else:
+        take_back(message_id)
 
 
 def _computed(row: Model) -> bool:
@@ -153,7 +189,7 @@ def collecting(envelope: Envelope) -> Iterator[Work]:
 def insert(letters: list[Letter]) -> None:
     """Write them in the running transaction."""
     if connection.vendor != "postgresql":
-        OutboxMessage.objects.bulk_create(_rows(letters))
+        OutboxMessage.objects.bulk_create(_new_rows(letters))
     elif letters:
         with connection.cursor() as cursor:
             cursor.execute(insertion(), [as_json(letters)])
@@ -188,6 +224,14 @@ def insertion(source: str = "") -> str:
     )
 
 
+def deletion(source: str) -> str:
+    """The DELETE of a message that waits, if the source (a query's name) has a row."""
+    return (
+        f"DELETE FROM {OutboxMessage._meta.db_table} AS outbox USING {source}"
+        " WHERE outbox.id = %s AND outbox.sent_at IS NULL AND outbox.available_at = outbox.due_at"
+    )
+
+
 def as_json(letters: list[Letter]) -> str:
     """The value that the INSERT wants."""
     values = [
@@ -213,7 +257,7 @@ def _from_now(seconds: float) -> Now | CombinedExpression:
     return Now() + timedelta(seconds=seconds) if seconds else Now()
 
 
-def _rows(letters: list[Letter]) -> list[OutboxMessage]:
+def _new_rows(letters: list[Letter]) -> list[OutboxMessage]:
     return [
         OutboxMessage(
             id=letter.envelope.message_id,

@@ -1,21 +1,23 @@
 """What is outstanding: messages that were put and not handled yet. To see why a saga waits, and to send
 again, under the same ids, what it waits for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from pizzahouse.messaging import relay
+from pizzahouse.messaging.messages import Message
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+from pizzahouse.messaging.outbox import current_envelope
 
 Status = InboxMessage.Status
 
@@ -42,6 +44,7 @@ class Outstanding:
     until: datetime | None = None  # scheduled or failed: when it is due
     attempts: int = 0
     error: str = ""
+    saga_id: UUID | None = None
 
     def __str__(self) -> str:
         text = f"{self.type} to {self.destination}: {self.why}"
@@ -55,6 +58,7 @@ class Outstanding:
             "type": self.type,
             "message_id": str(self.message_id),
             "destination": self.destination,
+            "saga": self.saga_id and str(self.saga_id),
             "status": str(self.why),
             "since": self.since.isoformat(),
             "until": self.until and self.until.isoformat(),
@@ -69,42 +73,80 @@ def rows() -> QuerySet[OutboxMessage]:
     return OutboxMessage.objects.filter(~Exists(settled)).order_by("id")
 
 
-def of(saga_id: UUID) -> list[Outstanding]:
-    """What a saga waits for."""
-    claims = {
-        claim.message_id: claim
-        for claim in InboxMessage.objects.filter(saga_id=saga_id).exclude(
-            status__in=(Status.DONE, Status.IGNORED)
-        )
-    }
+def of(saga_id: UUID, *contracts: type[Message]) -> list[Outstanding]:
+    """What a saga waits for; only messages of these contracts, if any are named."""
+    found = rows().filter(saga_id=saga_id)
+    if contracts:
+        found = found.filter(type__in=[contract.__name__ for contract in contracts])
+    unhandled = list(found)
+    if not unhandled:
+        return []
+    failing = InboxMessage.objects.filter(
+        message_id__in=[row.id for row in unhandled], status__in=(Status.FAILED, Status.DEAD)
+    )
+    claims = {claim.message_id: claim for claim in failing}
     now = timezone.now()
-    return [_outstanding(row, claims.get(row.id), now) for row in rows().filter(saga_id=saga_id)]
+    return [_outstanding(row, claims.get(row.id), now) for row in unhandled]
 
 
 def _outstanding(row: OutboxMessage, claim: InboxMessage | None, now: datetime) -> Outstanding:
     names = (row.id, row.type, row.destination)
     if claim is not None:
-        why = Why.DEAD if claim.status == Status.DEAD else Why.FAILED
-        since, until = claim.handled_at, claim.next_attempt_at
-        return Outstanding(*names, why, since, until, claim.attempts, claim.error)
+        return _failing(claim, row.destination)
     if row.sent_at is not None:
-        return Outstanding(*names, Why.SENT, row.sent_at)
+        return Outstanding(*names, Why.SENT, row.sent_at, saga_id=row.saga_id)
     if row.due_at is not None and row.due_at > now:
-        return Outstanding(*names, Why.SCHEDULED, row.created_at, row.due_at)
-    return Outstanding(*names, Why.PENDING, row.created_at)
+        return Outstanding(*names, Why.SCHEDULED, row.created_at, row.due_at, saga_id=row.saga_id)
+    return Outstanding(*names, Why.PENDING, row.created_at, saga_id=row.saga_id)
+
+
+def _failing(claim: InboxMessage, destination: str) -> Outstanding:
+    why = Why.DEAD if claim.status == Status.DEAD else Why.FAILED
+    return Outstanding(
+        claim.message_id,
+        claim.type,
+        destination,
+        why,
+        since=claim.handled_at,
+        until=claim.next_attempt_at,
+        attempts=claim.attempts,
+        error=claim.error,
+        saga_id=claim.saga_id,
+    )
+
+
+def troubled(why: Why) -> Iterator[Outstanding]:
+    """All messages that are failing, dead, or pending and due, the oldest first."""
+    if why == Why.PENDING:
+        now = timezone.now()
+        due = OutboxMessage.objects.filter(Q(due_at=None) | Q(due_at__lte=Now()), sent_at=None)
+        for row in due.filter(available_at__isnull=False).order_by("id").iterator():
+            yield _outstanding(row, None, now)
+        return
+    status = Status.DEAD if why == Why.DEAD else Status.FAILED
+    for claim in InboxMessage.objects.filter(status=status).order_by("id").iterator():
+        yield _failing(claim, claim.handler.rpartition(".")[0])
 
 
 @transaction.atomic
-def send_again(saga_id: UUID) -> list[Outstanding]:
-    """Send again, under the same ids, all that a saga waits for and that is due. Safe at any time: what
-    was handled meanwhile is not handled twice. Returns what is sent, as it was before."""
-    again = [each for each in of(saga_id) if each.why != Why.SCHEDULED]
-    _resend(each.message_id for each in again)
-    transaction.on_commit(partial(relay.wake_in, 0), robust=True)
+def send_again(saga_id: UUID, *, dead: bool = True) -> list[Outstanding]:
+    """Send again, under the same ids, all that a saga waits for and that is due; dead: also what is dead.
+    Safe at any time: what was handled meanwhile is not handled twice. Returns what is sent, as it was
+    before."""
+    left_alone = {Why.SCHEDULED} if dead else {Why.SCHEDULED, Why.DEAD}
+    here = current_envelope()
+    again = [
+        each
+        for each in of(saga_id)
+        if each.why not in left_alone and not (here and each.message_id == here.message_id)
+    ]
+    resend(each.message_id for each in again)
     return again
 
 
-def _resend(message_ids: Iterable[UUID]) -> None:
+@transaction.atomic
+def resend(message_ids: Iterable[UUID]) -> None:
+    """Send these again, whether they failed, are dead, or are lost; what was handled is left alone."""
     ids = list(message_ids)
     claims = InboxMessage.objects.filter(message_id__in=ids)
     claimed = set(claims.values_list("message_id", flat=True))
@@ -112,6 +154,36 @@ def _resend(message_ids: Iterable[UUID]) -> None:
     OutboxMessage.objects.filter(id__in=[each for each in ids if each not in claimed]).update(
         sent_at=None, available_at=Now()
     )
+    transaction.on_commit(partial(relay.wake_in, 0), robust=True)
+
+
+@transaction.atomic
+def withdraw(saga_id: UUID, *contracts: type[Message], why: str) -> list[Outstanding]:
+    """Take back messages of a saga that nobody has handled yet, wherever they are: they are claimed here,
+    as ignored, so that whoever gets one later finds it handled. One that is being handled at this moment
+    is waited for, and stays what it is. Returns what is taken back."""
+    wanted = {each.message_id: each for each in of(saga_id, *contracts)}
+    if not wanted:
+        return []
+    settled = {"status": Status.IGNORED, "detail": f"withdrawn: {why}", "next_attempt_at": None}
+    claims = InboxMessage.objects.filter(message_id__in=wanted)
+    claims.filter(status__in=(Status.FAILED, Status.DEAD)).update(**settled)
+    InboxMessage.objects.bulk_create(
+        [
+            InboxMessage(
+                message_id=each.message_id,
+                handler=f"{each.destination}.{each.type}",
+                type=each.type,
+                saga_id=saga_id,
+                **settled,
+            )
+            for each in wanted.values()
+        ],
+        ignore_conflicts=True,
+    )
+    back = set(claims.filter(status=Status.IGNORED).values_list("message_id", flat=True))
+    OutboxMessage.objects.filter(id__in=back).update(available_at=None)
+    return [each for each in wanted.values() if each.message_id in back]
 
 
 def recover() -> int:
@@ -120,11 +192,15 @@ def recover() -> int:
     unclaimed = rows().filter(~Exists(InboxMessage.objects.filter(message_id=OuterRef("id"))))
     due = unclaimed.filter(Q(due_at=None) | Q(due_at__lte=Now()))
     InboxMessage.objects.filter(status=Status.FAILED).update(next_attempt_at=Now())
-    return OutboxMessage.objects.filter(id__in=due.values("id")).update(sent_at=None, available_at=Now())
+    # Whether the process died before it marked them or not: they may have been what it died of.
+    return OutboxMessage.objects.filter(id__in=due.values("id")).update(
+        sent_at=None, sends=F("sends") + 1, available_at=Now()
+    )
 
 
-def sagas_under_way() -> set[UUID]:
-    """The sagas that wait for something other than a human."""
+def sagas_under_way(within: timedelta = timedelta(days=36500)) -> set[UUID]:
+    """The sagas for which something is to happen, so soon and without a human."""
     dead = InboxMessage.objects.filter(message_id=OuterRef("id"), status=Status.DEAD)
-    under_way = rows().filter(~Exists(dead), saga_id__isnull=False)
+    soon = Q(due_at=None) | Q(due_at__lte=Now() + within)
+    under_way = rows().filter(soon, ~Exists(dead), saga_id__isnull=False)
     return {saga_id for saga_id in under_way.values_list("saga_id", flat=True) if saga_id}

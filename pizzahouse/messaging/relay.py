@@ -4,6 +4,10 @@ Fast path: a process hands over its own messages from memory, right after their 
 processes that died and for what was put with a delay, it sweeps the tables once a second and whenever
 something it knows of falls due. A relay that takes rows leases them (`available_at` moves forward): if it
 dies, the lease runs out and another takes them.
+
+Sent is not processed: a broker may lose what it has confirmed. What was not handled when it is marked is
+looked at again later, and sent again under the same id if it still was not, each time after twice the
+pause, so that a queue which is only long is not flooded.
 """
 
 import heapq
@@ -12,15 +16,25 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 import structlog
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection, transaction
-from django.db.models import F, QuerySet
-from django.db.models.functions import Now
+from django.db.models import (
+    DateTimeField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    Value,
+)
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from pizzahouse.messaging.envelope import Envelope, Letter, unseal
 from pizzahouse.messaging.errors import InvalidMessage
@@ -31,9 +45,12 @@ Row = TypeVar("Row", OutboxMessage, InboxMessage)
 
 LEASE_SECONDS = 10.0
 RETRY_LEASE_SECONDS = 60.0  # a failed message that was sent again may have to queue
+LONGEST_RESEND_SECONDS = 86_400.0
 SWEEP_SECONDS = 1.0
 SHORTEST_SWEEP_SECONDS = 0.02
+PUNCTUAL_SECONDS = 10.0  # what is due later than that is sent by a regular sweep, a second late at the most
 SWEEP_ROWS = 500
+CHECK_SECONDS = 5.0  # between two looks for what was sent and not handled
 
 
 class Publisher(Protocol):
@@ -57,14 +74,14 @@ class Relay(threading.Thread):
         self.confirmed: deque[UUID] = deque()
         self._due: list[float] = []  # when something falls due, in monotonic seconds
         self._wake = threading.Event()
-        self._last_sweep = -SWEEP_SECONDS
+        self._last_sweep = self._last_check = -SWEEP_SECONDS
         self._stopping = False
 
     def hand_over(self, letters: Sequence[Letter]) -> None:
         """Publish what was just committed; what has a delay is swept when it is due. Any thread."""
         self.publisher.publish([letter for letter in letters if not letter.delay])
         for letter in letters:
-            if letter.delay:
+            if 0 < letter.delay < PUNCTUAL_SECONDS:
                 self.wake_in(letter.delay)
 
     def wake_in(self, seconds: float) -> None:
@@ -137,46 +154,89 @@ class Relay(threading.Thread):
         now = time.monotonic()
         while self._due and self._due[0] <= now:
             heapq.heappop(self._due)
+        takers = [take_pending, take_failed]
+        if now - self._last_check >= CHECK_SECONDS:
+            self._last_check = now
+            takers.append(take_unhandled)
         while self.publisher.ready and not self._stopping:
-            letters = [*take_pending(SWEEP_ROWS), *take_failed(SWEEP_ROWS)]
+            letters = [letter for take in takers for letter in take(SWEEP_ROWS)]
             self.publisher.publish(letters)
             if len(letters) < SWEEP_ROWS:
                 break
 
 
+# Whether a message was handled, or failed: then it is no longer the outbox's to send. Looked up for each
+# message: PostgreSQL answers EXISTS now and then by reading the whole inbox into memory.
+_CLAIM = Subquery(InboxMessage.objects.filter(message_id=OuterRef("id")).values("id")[:1])
+_MARK = f"""
+    UPDATE {OutboxMessage._meta.db_table} AS outbox SET sent_at = statement_timestamp(), sends = sends + 1,
+        available_at = CASE WHEN
+            (SELECT id FROM {InboxMessage._meta.db_table} WHERE message_id = outbox.id LIMIT 1) IS NULL
+            THEN statement_timestamp() + make_interval(secs => least(%s * power(2, least(sends, 30)), %s)) END
+    WHERE id = ANY(%s)"""
+
+
 def mark_sent(message_ids: list[UUID]) -> None:
-    """These are with the broker."""
-    if connection.vendor != "postgresql":
-        OutboxMessage.objects.filter(id__in=message_ids).update(sent_at=Now(), sends=F("sends") + 1)
+    """These are with the broker. What was handled by now no relay looks at any more; the rest is looked at
+    again after `RESEND_SECONDS`, the next time after twice that, and so on."""
+    first: Any = settings.MESSAGING["RESEND_SECONDS"]
+    if connection.vendor == "postgresql":
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit TO off")
+            cursor.execute(_MARK, [first, LONGEST_RESEND_SECONDS, message_ids])
         return
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit TO off")
-        cursor.execute(
-            f"UPDATE {OutboxMessage._meta.db_table}"
-            " SET sent_at = statement_timestamp(), sends = sends + 1 WHERE id = ANY(%s)",
-            [message_ids],
-        )
+    sends_of = dict(OutboxMessage.objects.filter(id__in=message_ids).values_list("id", "sends"))
+    for sends in set(sends_of.values()):
+        pause = min(first * 2.0 ** min(sends, 30), LONGEST_RESEND_SECONDS)
+        alike = OutboxMessage.objects.filter(id__in=[each for each in sends_of if sends_of[each] == sends])
+        later = Now() + timedelta(seconds=pause)
+        alike.update(sent_at=Now(), sends=sends + 1, available_at=later)
+        alike.annotate(claim=_CLAIM).exclude(claim=None).update(available_at=None)
 
 
-@transaction.atomic
 def take_pending(limit: int) -> list[Letter]:
     """Lease rows of the outbox that are due; no other relay has them until the lease runs out."""
-    due = OutboxMessage.objects.filter(sent_at=None, available_at__lte=Now())
-    rows = list(_lock(due.order_by("available_at"))[:limit])
-    OutboxMessage.objects.filter(id__in=[row.id for row in rows]).update(
-        available_at=Now() + timedelta(seconds=LEASE_SECONDS)
-    )
-    return [letter_of(row) for row in rows]
+    return _take(OutboxMessage.objects.filter(sent_at=None), limit)
+
+
+def take_unhandled(limit: int) -> list[Letter]:
+    """The same of what was sent long ago, and was not handled: a broker may have lost it."""
+    letters = _take(OutboxMessage.objects.filter(sent_at__isnull=False), limit)
+    if letters:
+        log.warning("sent long ago and never handled: they are sent again", messages=len(letters))
+    return letters
+
+
+def _take(rows: QuerySet[OutboxMessage], limit: int) -> list[Letter]:
+    """What was handled, although nobody could mark it, is settled on the way."""
+    while True:
+        with transaction.atomic():
+            due = rows.filter(available_at__lte=Now()).annotate(claim=_CLAIM).order_by("available_at")
+            taken: list[Any] = list(_lock(due)[:limit])
+            handled = [row.id for row in taken if row.claim is not None]
+            rest = [row for row in taken if row.claim is None]
+            if handled:
+                settled = OutboxMessage.objects.filter(id__in=handled)
+                settled.update(available_at=None, sent_at=Coalesce("sent_at", Now()))
+            if rest:
+                leased = OutboxMessage.objects.filter(id__in=[row.id for row in rest])
+                leased.update(available_at=Now() + timedelta(seconds=LEASE_SECONDS))
+        if rest or len(taken) < limit:
+            return [letter_of(row) for row in rest]
 
 
 @transaction.atomic
 def take_failed(limit: int) -> list[Letter]:
-    """Lease messages whose next attempt is due."""
+    """Lease messages whose next attempt is due. What comes of it is not known for a while where a queue is
+    long: the lease is as long as the time since the last attempt, so it doubles each time."""
     due = InboxMessage.objects.filter(status="failed", next_attempt_at__lte=Now())
     rows = list(_lock(due.order_by("next_attempt_at"))[:limit])
-    InboxMessage.objects.filter(id__in=[row.id for row in rows]).update(
-        next_attempt_at=Now() + timedelta(seconds=RETRY_LEASE_SECONDS)
-    )
+    if rows:
+        since = ExpressionWrapper(Now() - F("handled_at"), DurationField())
+        shortest = Value(timedelta(seconds=RETRY_LEASE_SECONDS), DurationField())
+        InboxMessage.objects.filter(id__in=[row.id for row in rows]).update(
+            next_attempt_at=ExpressionWrapper(Now() + Greatest(shortest, since), DateTimeField())
+        )
     return [letter for row in rows if (letter := _failed_letter(row))]
 
 
@@ -187,7 +247,8 @@ def _failed_letter(row: InboxMessage) -> Letter | None:
         log.error("dead", type=row.type, error=str(error))
         InboxMessage.objects.filter(pk=row.pk).update(status="dead", next_attempt_at=None)
         return None
-    return Letter(envelope, msgspec.json.encode(payload))
+    again = msgspec.structs.replace(envelope, sends=max(envelope.sends, row.attempts, 1))
+    return Letter(again, msgspec.json.encode(payload))
 
 
 def _lock(rows: QuerySet[Row]) -> QuerySet[Row]:
@@ -209,6 +270,7 @@ def letter_of(row: OutboxMessage) -> Letter:
         trace=row.trace,
         created_at=row.created_at,
         due_at=row.due_at,
+        sends=row.sends,
     )
     return Letter(envelope, msgspec.json.encode(row.payload))
 

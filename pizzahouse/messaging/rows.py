@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from django.db import connection
-from django.db.models import Model
+from django.db.models import F, Model
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.fields import Field
 
@@ -18,7 +18,7 @@ def lock(model: type[Row], key: Any) -> Row | None:
     """The row with this primary key, locked until the end of the transaction; None if there is none."""
     if connection.vendor != "postgresql":
         rows = model._default_manager.filter(pk=key)
-        return rows.first()  # SQLite: the transaction is immediate, it holds the only write lock
+        return rows.select_for_update().first()  # SQLite: it holds the only write lock anyway
     sql, names, converters = _select(model)
     with connection.cursor() as cursor:
         cursor.execute(sql, [key])
@@ -70,6 +70,38 @@ def _where_sql(
     conditions = " AND ".join(f'"{columns[name].column}" = %s' for name in where)
     sql = f'UPDATE "{model._meta.db_table}" SET {assignments} WHERE {conditions}'
     return sql, tuple(columns[name] for name in (*changes, *where))
+
+
+def add(model: type[Model], where: dict[str, Any], **amounts: int) -> int:
+    """Add to numbers of the rows whose columns have these values; returns how many."""
+    sums = {name: F(name) + amount for name, amount in amounts.items()}
+    return model._default_manager.filter(**where).update(**sums)
+
+
+def add_if(
+    model: type[Model], where: dict[str, Any], amounts: dict[str, int], source: str
+) -> tuple[str, list[Any]]:
+    """The UPDATE that does so if the source (a query's name) has a row, and its values."""
+    sql, fields = _sum_sql(model, tuple(where), tuple(amounts), source)
+    wanted = [
+        field.get_db_prep_value(value, connection)
+        for field, value in zip(fields, where.values(), strict=True)
+    ]
+    return sql, [*amounts.values(), *wanted]
+
+
+@cache
+def _sum_sql(
+    model: type[Model], where: tuple[str, ...], amounts: tuple[str, ...], source: str
+) -> tuple[str, tuple[AnyField, ...]]:
+    columns = {field.attname: field for field in model._meta.concrete_fields}
+    table = model._meta.db_table
+    sums = ", ".join(
+        f'"{columns[name].column}" = "{table}"."{columns[name].column}" + %s' for name in amounts
+    )
+    conditions = " AND ".join(f'"{table}"."{columns[name].column}" = %s' for name in where)
+    fields = tuple(columns[name] for name in where)
+    return f'UPDATE "{table}" SET {sums} FROM {source} WHERE {conditions}', fields
 
 
 def update_if(row: Model, source: str) -> tuple[str, list[Any]]:

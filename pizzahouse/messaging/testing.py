@@ -6,11 +6,12 @@ deliver()
 assert sent("ServePizzas", saga=saga)
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from django.db.models.functions import Now
 
 from pizzahouse.messaging import relay
 from pizzahouse.messaging.envelope import Letter
@@ -23,11 +24,12 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 MANY = 10_000  # deliveries; more means that messages go round in circles
 
 
-def deliver(*, later: bool = False, twice: bool = False, limit: int = MANY) -> int:
+def deliver(*, later: bool | timedelta = False, twice: bool = False, limit: int = MANY) -> int:
     """Deliver what waits in the outbox, and what comes of it, oldest first, until nothing is due.
 
-    later: also what is due in the future, as if the time had come. twice: each message two times, as a
-    broker may. Returns how many messages were delivered. Raises AssertionError past the limit.
+    later: also what is due within so long, as if the time had come; True: within a minute, so that pauses
+    and new attempts are over and no deadline has passed. twice: each message two times, as a broker may.
+    Returns how many messages were delivered. Raises AssertionError past the limit.
     """
     delivered = 0
     while letters := _due(later):
@@ -39,9 +41,11 @@ def deliver(*, later: bool = False, twice: bool = False, limit: int = MANY) -> i
     return delivered
 
 
-def _due(later: bool) -> list[Letter]:
+def _due(later: bool | timedelta) -> list[Letter]:
     if later:
-        OutboxMessage.objects.filter(sent_at=None).update(available_at=_LONG_AGO)
+        within = timedelta(minutes=1) if later is True else later
+        soon = OutboxMessage.objects.filter(sent_at=None, available_at__lte=Now() + within)
+        soon.update(available_at=_LONG_AGO)
         InboxMessage.objects.filter(status="failed").update(next_attempt_at=_LONG_AGO)
     letters = [*relay.take_pending(MANY), *relay.take_failed(MANY)]
     relay.mark_sent([letter.envelope.message_id for letter in letters])

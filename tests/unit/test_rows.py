@@ -7,7 +7,8 @@ import pytest
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from orders.models import OrderedPizza, TableService
+from orders.pizzas import OrderedPizza
+from orders.table_service import TableService
 from pizzahouse.messaging import rows
 from tests.unit.postoffice import committed
 
@@ -67,8 +68,8 @@ def test_an_update_changes_the_rows_it_names_and_counts_them() -> None:
         OrderedPizza.objects.create(id=uuid7(), saga=table, code="a", size="b", price=1, currency="EUR")
         for _ in range(2)
     ]
-    where = {"id": pizzas[0].pk, "done": False}
-    assert rows.update(OrderedPizza, where, done=True) == 1
-    assert rows.update(OrderedPizza, where, done=True) == 0
-    done = dict(OrderedPizza.objects.values_list("id", "done"))
-    assert done == {pizzas[0].pk: True, pizzas[1].pk: False}
+    where = {"id": pizzas[0].pk, "status": "ordered"}
+    assert rows.update(OrderedPizza, where, status="done") == 1
+    assert rows.update(OrderedPizza, where, status="done") == 0
+    status = dict(OrderedPizza.objects.values_list("id", "status"))
+    assert status == {pizzas[0].pk: "done", pizzas[1].pk: "ordered"}
