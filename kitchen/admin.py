@@ -1,13 +1,18 @@
-"""What was baked, to look at."""
+"""What was baked, to look at, and what there is to bake with, to be filled up."""
 
 from django.contrib import admin
 
-from kitchen.models import KitchenOrder
+from kitchen.models import KitchenOrder, Stock
 from pizzahouse.messaging.admin import ReadOnlyAdmin
 
 
 @admin.register(KitchenOrder)
 class KitchenOrderAdmin(ReadOnlyAdmin):
-    list_display = ["id", "code", "size", "taken_at", "visit"]
+    list_display = ["id", "code", "size", "status", "taken_at", "visit"]
     search_fields = ["id", "visit"]
-    list_filter = ["code", "size"]
+    list_filter = ["status", "code", "size"]
+
+
+@admin.register(Stock)
+class StockAdmin(admin.ModelAdmin):
+    list_display = ["code", "left"]

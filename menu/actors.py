@@ -9,4 +9,4 @@ from pizzahouse.messaging.handling import handles
 def get_menu(command: GetMenu) -> MenuGot:
     """Changes nothing."""
     prices = MenuPrice.objects.values_list("item", "item__name", "size", "price", "currency")
-    return MenuGot(menu=tuple(Offer(*price) for price in prices))
+    return MenuGot(menu=tuple(Offer(*price, sold_out=price[0] in command.sold_out) for price in prices))

@@ -13,10 +13,13 @@ class Offer(msgspec.Struct, frozen=True):
     size: str
     price: int
     currency: str
+    sold_out: bool = False
 
 
 class GetMenu(Command, frozen=True):
-    """What is there to eat?"""
+    """What is there to eat? The codes of what the kitchen has just run out of are marked."""
+
+    sold_out: tuple[str, ...] = ()
 
 
 class MenuGot(Event, frozen=True):

@@ -1,4 +1,4 @@
-"""The admin for gunicorn: `gunicorn pizzahouse.wsgi`."""
+"""The web face, for gunicorn: `gunicorn pizzahouse.wsgi`."""
 
 import os
 

@@ -15,12 +15,12 @@ from menu.models import MenuItem, MenuPrice
 from pizzahouse.messaging import outbox
 from pizzahouse.messaging.handling import ask
 from pizzahouse.messaging.messages import Command, Message
-from pizzahouse.messaging.models import InboxMessage
 from pizzahouse.messaging.testing import hand, letters, sent
 from tests.unit.postoffice import travelling
 from waiter import guest
 from waiter.contracts import (
     BillPaid,
+    ClientLeft,
     ClientThanked,
     MenuShown,
     Offer,
@@ -169,7 +169,5 @@ def test_a_guest_who_wants_what_is_not_there_says_so(wish: Wish) -> None:
         guest.choose(offers("pmghr"), (wish,))
 
 
-def test_from_an_empty_menu_nothing_can_be_ordered_and_that_is_known_at_once() -> None:
-    assert ask_as_a_saga(PlaceOrder(table="T1", menu=())) == []
-    assert InboxMessage.objects.get().status == "dead"
-    assert not Deed.objects.exists()
+def test_from_an_empty_menu_nothing_can_be_ordered_and_the_guests_leave() -> None:
+    assert ask_as_a_saga(PlaceOrder(table="T1", menu=())) == [ClientLeft(table="T1")]
