@@ -90,7 +90,7 @@ class ProcessAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         saga = context["original"]
-        waiting = outstanding.of(saga.pk)
+        waiting = saga.waits_for()
         context |= {
             "waiting": [(each, whereabouts(each), outbox_url(each)) for each in waiting],
             "history": list(history_lines(saga)),
@@ -129,7 +129,7 @@ class ProcessAdmin(ReadOnlyAdmin):
 
     def _retry(self, request: HttpRequest, saga: Saga) -> None:
         with transaction.atomic():
-            waiting = outstanding.of(saga.pk)
+            waiting = saga.waits_for()
             again = outstanding.send_again(saga.pk)
             report = retry_report(saga, again, waiting)
             self.log_change(request, saga, f"Retry: {report}")

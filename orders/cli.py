@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 from rich.console import Console
 
-from orders.saga import Saga, find
+from orders.saga import Saga, find, scenarios
 from pizzahouse.messaging import outstanding
 
 
@@ -106,6 +106,15 @@ def note_console() -> Console:
 def _console(stream: TextIO) -> Console:
     width = None if stream.isatty() else 160  # nothing is folded in a pipe
     return Console(file=stream, highlight=False, width=width)
+
+
+def scenario_of(text: str) -> type[Saga]:
+    """The scenario that was typed. Raises Failed."""
+    known = {scenario.label(): scenario for scenario in scenarios()}
+    if text not in known:
+        names = ", ".join(sorted(known))
+        raise Failed(f"There is no scenario {text!r}; there is {names}.", Exit.USAGE)
+    return known[text]
 
 
 def saga_of(text: str) -> Saga:

@@ -15,3 +15,8 @@ def decimal(amount: int, currency: str) -> str:
 def in_words(amount: int, currency: str) -> str:
     """12400 EUR as "124.00 EUR"."""
     return f"{decimal(amount, currency)} {currency}"
+
+
+def sums(amounts: dict[str, int]) -> dict[str, str]:
+    """A sum per currency, {"EUR": 12400} as {"EUR": "124.00"}."""
+    return {currency: decimal(amount, currency) for currency, amount in amounts.items()}

@@ -1,8 +1,9 @@
 """An order as it is typed: "2 x pmghr xl, 1 x proma xl"."""
 
 import re
+from collections.abc import Iterable
+from typing import Protocol
 
-from menu.contracts import Offer
 from waiter.contracts import MOST_PIZZAS, Wish
 
 _WORD = r"([A-Za-z0-9]{1,20})"
@@ -39,9 +40,20 @@ def _parse_line(line: str) -> Wish:
     return Wish(quantity, code.lower(), size.lower())
 
 
-def check(wishes: tuple[Wish, ...], menu: tuple[Offer, ...]) -> None:
+class AnOffer(Protocol):
+    """A line of the menu, whoever shows it."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def size(self) -> str: ...
+    @property
+    def sold_out(self) -> bool: ...
+
+
+def check(wishes: tuple[Wish, ...], menu: Iterable[AnOffer]) -> None:
     """Raises NotOnTheMenu, naming what there is."""
-    offers = {(offer.code, offer.size) for offer in menu}
+    offers = {(offer.code, offer.size) for offer in menu if not offer.sold_out}
     for wish in wishes:
         if (wish.code, wish.size) not in offers:
             there_is = ", ".join(f"{code} {size}" for code, size in sorted(offers)) or "nothing"

@@ -35,18 +35,36 @@ class OrderedPizzas(models.QuerySet["OrderedPizza"]):
         record(*pizzas)
         return pizzas
 
-    def mark_done(self, kitchen_order_id: UUID) -> int:
-        """How many became done by this: 1, or 0 where it was already (or is not one of these)."""
-        where = {"id": kitchen_order_id, "saga_id": self.saga.pk, "done": False}
-        return update(OrderedPizza, where, done=True)
+    def mark(self, kitchen_order_id: UUID, *, was: "Status", now: "Status") -> bool:
+        """Change one pizza from one status to another; False where it has another, or is not of these."""
+        where = {"id": kitchen_order_id, "saga_id": self.saga.pk, "status": was}
+        return bool(update(OrderedPizza, where, status=now))
+
+    def recall(self) -> list["OrderedPizza"]:
+        """Those that were ordered and are not settled become recalled; returns them."""
+        recalled = list(self.filter(status__in=(Status.ORDERED, Status.DONE)))
+        self.filter(pk__in=[pizza.pk for pizza in recalled]).update(status=Status.RECALLED)
+        return recalled
+
+    def done(self) -> "OrderedPizzas":
+        """Those that are done, and will be served."""
+        return self.filter(status=Status.DONE)
 
     def bill(self) -> dict[str, int]:
-        """The sum per currency, in minor units."""
-        return dict(self.values_list("currency").annotate(models.Sum("price")).order_by("currency"))
+        """The sum per currency of what is done, in minor units."""
+        done = self.done().values_list("currency")
+        return dict(done.annotate(models.Sum("price")).order_by("currency"))
 
 
 class OrderedPizza(models.Model):
     """One pizza. The kitchen knows it by the same id."""
+
+    class Status(models.TextChoices):
+        ORDERED = "ordered"
+        DONE = "done"
+        REFUSED = "refused"
+        RECALLED = "recalled", "recalled, and the kitchen has not said yet what became of it"
+        CANCELLED = "cancelled"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     saga = models.ForeignKey("orders.TableService", models.CASCADE, related_name="pizzas")
@@ -54,7 +72,7 @@ class OrderedPizza(models.Model):
     size = models.CharField(max_length=20)
     price = models.PositiveIntegerField(help_text="In minor units: 1400 is 14.00.")
     currency = models.CharField(max_length=3)
-    done = models.BooleanField(default=False)
+    status = models.CharField(max_length=10, choices=Status, default=Status.ORDERED)
 
     objects = OrderedPizzas.as_manager()
 
@@ -63,3 +81,6 @@ class OrderedPizza(models.Model):
 
     def __str__(self) -> str:
         return f"{self.code} {self.size}"
+
+
+Status = OrderedPizza.Status

@@ -1,6 +1,7 @@
 """The story of a table, told from its messages as they are handled."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,15 @@ class Story:
     def __exit__(self, *_: object) -> None:
         self.oven.stop()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The terminal is somebody else's for a while."""
+        self.oven.stop()
+        try:
+            yield
+        finally:
+            self.oven.start()
+
     def go_on(self) -> bool:
         """Tell what was handled since the last time; True if anything was."""
         before = len(self.told)
@@ -62,19 +72,25 @@ class Story:
     def _StartTableService(self, payload: Payload) -> None:
         self._say("guests", f"sit down at {escape(payload['table'])}")
 
+    def _StartSimpleServing(self, payload: Payload) -> None:
+        self._say("guests", f"come to {escape(payload['table'])}")
+
     def _ShowMenu(self, payload: Payload) -> None:
         self._say("waiter", "brings the menu")
         table = Table("", "pizza", "size", "price", box=None, padding=(0, 2))
         for offer in payload["menu"]:
             names = (escape(offer[key]) for key in ("code", "name", "size"))
-            table.add_row(*names, in_words(offer["price"], offer["currency"]))
+            price = "sold out" if offer.get("sold_out") else in_words(offer["price"], offer["currency"])
+            table.add_row(*names, price)
         self.result.print(table)
 
     def _OrderPlaced(self, payload: Payload) -> None:
         self.lines = payload["lines"]
         wanted = (f"{each['quantity']} × {each['code']} {each['size']}" for each in self.lines)
         self._say("guests", f"order {escape(', '.join(wanted))}")
-        total = sum(each["quantity"] for each in self.lines)
+        self.done, total = 0, sum(each["quantity"] for each in self.lines)
+        for round_before in self.oven.task_ids:
+            self.oven.remove_task(round_before)
         self.oven.add_task("", total=total)
 
     def _DoPizza(self, payload: Payload) -> None:
@@ -86,6 +102,15 @@ class Story:
         if self.oven.tasks:
             self.oven.advance(self.oven.task_ids[0])
         self._say("kitchen", f"a pizza is done ({self.done} of {total})")
+
+    def _PizzaRefused(self, payload: Payload) -> None:
+        self._say("kitchen", escape(f"has no {payload['code']} to serve: {payload['reason']}"))
+
+    def _CancelPizza(self, payload: Payload) -> None:
+        self._say("kitchen", "is told to take a pizza back")
+
+    def _PizzaCancelled(self, payload: Payload) -> None:
+        self._say("kitchen", "throws a baked pizza away" if payload["discarded"] else "takes a pizza back")
 
     def _ServePizzas(self, payload: Payload) -> None:
         self._say("waiter", f"serves {payload['pizzas']} pizzas")
@@ -106,8 +131,26 @@ class Story:
             table.add_row("", "[bold]total[/]", "", f"[bold]{in_words(amount, currency)}[/]")
         self.result.print(table)
 
+    def _PaymentDeclined(self, payload: Payload) -> None:
+        self._say("guests", "cannot pay: the card is declined")
+
     def _BillPaid(self, payload: Payload) -> None:
         self._say("guests", "pay")
 
     def _ThankClient(self, payload: Payload) -> None:
         self._say("waiter", "thanks the guests and sees them to the door")
+
+    def _ClientLeft(self, payload: Payload) -> None:
+        self._say("guests", "leave")
+
+    def _Apologize(self, payload: Payload) -> None:
+        self._say("waiter", escape(f"apologizes: {payload['reason']}"))
+
+    def _Cancel(self, payload: Payload) -> None:
+        self._say("house", escape(f"is told by {payload['by']} to call it off: {payload['reason']}"))
+
+    def _Decide(self, payload: Payload) -> None:
+        self._say("manager", escape(f"{payload['by']} decides to {payload['decision']}: {payload['reason']}"))
+
+    def _DeadlinePassed(self, payload: Payload) -> None:
+        self._say("house", escape(f"has waited {payload['within']:g} s ({payload['state']}), and asks again"))

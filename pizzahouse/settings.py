@@ -14,6 +14,7 @@ from django.core.management.utils import get_random_secret_key
 from environs import Env, ValidationError
 
 env = Env()
+MISHAPS = {"burned": 0.0, "declined": 0.0, "left": 0.0}  # pizzas, cards, guests
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -31,6 +32,25 @@ def is_pace(pace: float) -> None:
     """Refuses what is not a factor for pauses."""
     if not 0 <= pace <= 1000:
         raise ValidationError("It is a number from 0 to 1000.")
+
+
+def is_patience(patience: float) -> None:
+    """Refuses what is not a factor for deadlines."""
+    if not 0 < patience <= 1000:
+        raise ValidationError("It is a number above 0, up to 1000.")
+
+
+def is_payment(way: str) -> None:
+    """Refuses a way to pay that there is not."""
+    if way not in ("simulated", "remote"):
+        raise ValidationError('It is "simulated" or "remote".')
+
+
+def are_mishaps(shares: dict[str, float]) -> None:
+    """Refuses what does not happen, and what is not a share."""
+    for name, share in shares.items():
+        if name not in MISHAPS or not 0 <= share <= 1:
+            raise ValidationError("Write shares from 0 to 1 like this: burned=0.1,declined=0.5,left=0")
 
 
 DEBUG = env.bool("DJANGO_DEBUG", False)
@@ -126,6 +146,8 @@ MESSAGING = {
     # A handler that raises is tried again after 1, 2, 4, ... s (with jitter), at most so often.
     "MAX_ATTEMPTS": env.int("PIZZAHOUSE_MAX_ATTEMPTS", 8),
     "RETRY_SECONDS": env.float("PIZZAHOUSE_RETRY_SECONDS", 1.0),
+    # What the broker confirmed and nobody handled is sent again after so long, then after twice that, ...
+    "RESEND_SECONDS": env.float("PIZZAHOUSE_RESEND_SECONDS", 300.0),
 }
 DRAMATIQ_BROKER: dict[str, Any] = {
     "BROKER": "pizzahouse.messaging.broker.SafeRabbitmqBroker",
@@ -144,6 +166,15 @@ os.environ.setdefault("dramatiq_restart_delay", "1000")
 # --- The restaurant -------------------------------------------------------------------------------
 
 PIZZAHOUSE_PACE = env.float("PIZZAHOUSE_PACE", 1.0, validate=is_pace)  # 1: pauses of a second; 0: none
+# How long a saga waits for an answer before it asks again: 1 is what its steps say.
+PIZZAHOUSE_PATIENCE = env.float("PIZZAHOUSE_PATIENCE", 1.0, validate=is_patience)
+# The share of pizzas that burn, cards that are declined, and guests who leave, to see what happens then.
+PIZZAHOUSE_MISHAPS: dict[str, float] = MISHAPS | env.dict(
+    "PIZZAHOUSE_MISHAPS", {}, subcast_values=float, validate=are_mishaps
+)
+# "simulated": guests pay by themselves; "remote": a payment service tells us (docs/payments.md).
+PIZZAHOUSE_PAYMENT = env.str("PIZZAHOUSE_PAYMENT", "simulated", validate=is_payment)
+PIZZAHOUSE_PAYMENT_SECRET = env.str("PIZZAHOUSE_PAYMENT_SECRET", "")
 
 # --- Logs (stderr; stdout is for results) ---------------------------------------------------------
 

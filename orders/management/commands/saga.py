@@ -22,7 +22,7 @@ class Command(HouseCommand):
 
     def handle(self, **options: Any) -> None:
         saga = saga_of(options["saga"])
-        waiting, entries = outstanding.of(saga.pk), history.of(saga.pk)
+        waiting, entries = saga.waits_for(), history.of(saga.pk)
         if options["json"]:
             print_json(_document(saga, waiting, entries))
         else:
@@ -40,6 +40,7 @@ def _document(
         "outcome": saga.outcome,
         "started_at": saga.started_at,
         "finished_at": saga.finished_at,
+        "deadline_at": saga.deadline_at,
         "waiting_for": [each.as_json() for each in waiting],
         "history": [entry.as_json() for entry in entries],
     }
@@ -51,6 +52,12 @@ def _print(saga: Saga, waiting: list[outstanding.Outstanding], entries: list[his
     console.print(f"table {saga.table}, {saga.state}" + (f", {saga.outcome}" if saga.outcome else ""))
     for each in waiting:
         console.print(f"waits for {each}", markup=False)
+    if saga.state in saga.for_humans:
+        console.print(
+            f'waits for a human: manage.py decide_saga {saga.pk} --retry | --write-off --reason "…"'
+        )
+    elif saga.deadline_at:
+        console.print(f"waits until {saga.deadline_at:%Y-%m-%d %H:%M:%S}, then it asks again or gives up")
     table = Table("at", "", "", "state", "detail", box=None)
     for entry in entries:
         states = f"{entry.from_state} → {entry.to_state}" if entry.to_state else ""

@@ -4,9 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from orders.cli import Exit, Failed, HouseCommand
+from orders.cli import HouseCommand, scenario_of
 from orders.graph import mermaid
-from orders.saga import scenarios
 
 
 class Command(HouseCommand):
@@ -16,9 +15,4 @@ class Command(HouseCommand):
         parser.add_argument("scenario", help="for example table_service")
 
     def handle(self, **options: Any) -> None:
-        known = {scenario.label(): scenario for scenario in scenarios()}
-        scenario = known.get(options["scenario"])
-        if scenario is None:
-            names = ", ".join(sorted(known))
-            raise Failed(f"There is no scenario {options['scenario']!r}; there is {names}.", Exit.USAGE)
-        self.stdout.write(mermaid(scenario))
+        self.stdout.write(mermaid(scenario_of(options["scenario"])))

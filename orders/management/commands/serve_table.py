@@ -1,212 +1,43 @@
 """`manage.py serve_table TBL1`: serve a table, and tell how it goes."""
 
-import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from typing import Any
-from uuid import UUID
 
-import dramatiq
 from django.core.management.base import CommandParser
-from django.db import transaction
 
-from menu.contracts import GetMenu, MenuGot
-from orders import embedded, order_text
-from orders.cli import Exit, Failed, HouseCommand, add_json, note_console, print_json, result_console
-from orders.contracts import StartTableService
-from orders.money import decimal
-from orders.saga import COMPLETED
+from orders.cli import Exit, Failed
+from orders.guests import Guests
+from orders.serving import ServeCommand
 from orders.story import Story
 from orders.table_service import TableService
-from pizzahouse.messaging import outstanding, relay
-from pizzahouse.messaging.handling import ask
-from pizzahouse.messaging.models import OutboxMessage
-from waiter.contracts import Wish
-
-LOOK_SECONDS = 0.1
-BROKER_SECONDS = 3.0  # how long to wait for the broker before saying that it is away
-LEFTOVERS_SECONDS = 30.0  # how long to wait for other tables that make no progress
 
 
-class Command(HouseCommand):
+class Command(ServeCommand):
     help = "Serve a table: start its process and follow it to the bill."
+    scenario = TableService
+    guests: Guests | None = None
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("table", help="letters, digits, dash, underscore; up to 20")
-        parser.add_argument("--order", metavar="ORDER", help='"2 x pmghr xl, 1 x proma xl"')
-        parser.add_argument("--detach", action="store_true", help="start it, do not follow it")
+        super().add_arguments(parser)
         parser.add_argument(
-            "--timeout", type=float, default=300.0, metavar="S", help="follow for so many seconds"
+            "--interactive", action="store_true", help="you are the guest: you order, and pay or do not"
         )
-        add_json(parser)
 
-    def handle(self, **options: Any) -> None:
-        self.quiet = options["json"]
-        table, wish = _table(options["table"]), _wish(options["order"])
-        if not 0 < options["timeout"] < 10_000_000:
-            raise Failed("--timeout is a number of seconds above 0.", Exit.USAGE)
-        if embedded.is_embedded():
-            embedded.migrate()
-        _check_order(wish)
-        if options["detach"]:
-            self._detach(table, wish)
-        else:
-            self._follow(table, wish, options["timeout"])
+    def wishes(self, options: dict[str, Any]) -> dict[str, Any]:
+        self.interactive = options["interactive"]
+        if self.interactive and (options["json"] or options["detach"] or options["order"]):
+            raise Failed("--interactive goes without --json, --detach and --order.", Exit.USAGE)
+        if self.interactive and not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise Failed("--interactive needs a terminal to type in.", Exit.USAGE)
+        return {"in_person": self.interactive}
 
-    # --- Starting ---------------------------------------------------------------------------------
-
-    def _detach(self, table: str, wish: tuple[Wish, ...]) -> None:
-        if embedded.is_embedded():
-            saga_id = _begin(table, wish)
-            self._note("No worker runs here: the next `manage.py serve_table` serves this table, too.")
-        else:
-            with _broker() as reached:
-                saga_id = _begin(table, wish)
-            if not reached:
-                self._note(
-                    "RabbitMQ does not answer. The table is accepted: the outbox holds it, and the"
-                    " workers go on as soon as RabbitMQ is back."
-                )
-        if self.quiet:
-            print_json(_document(saga_id, table, None, 0.0))
-        else:
-            result_console().print(f"{table} is being served: {saga_id}")
-            self._note(f"Look at it: manage.py saga {saga_id}")
-
-    def _follow(self, table: str, wish: tuple[Wish, ...], timeout: float) -> None:
-        if embedded.is_embedded():
-            with embedded.workers():
-                self._watch(_begin(table, wish), table, timeout)
-            return
-        with _broker() as reached:
-            saga_id = _begin(table, wish)
-            if not reached:
-                raise Failed(
-                    "RabbitMQ does not answer. Start it, or correct RABBITMQ_URL. The table is accepted:"
-                    f" the outbox holds it.\nLook at it later: manage.py saga {saga_id}",
-                    Exit.UNREACHABLE,
-                )
-            self._watch(saga_id, table, timeout)
-
-    def _note(self, text: str) -> None:
-        note_console().print(text, markup=False)
-
-    # --- Following --------------------------------------------------------------------------------
-
-    def _watch(self, saga_id: UUID, table: str, timeout: float) -> None:
-        began = time.monotonic()
-        try:
-            saga = self._tell(saga_id, began + timeout)
-        except KeyboardInterrupt:
-            self._note(f"\nNot watching any more; the table is still served: manage.py saga {saga_id}")
-            raise
-        seconds = time.monotonic() - began
-        if self.quiet:
-            print_json(_document(saga_id, table, saga, seconds))
-        self._finish(saga_id, saga, timeout)
-
-    def _finish(self, saga_id: UUID, saga: TableService | None, timeout: float) -> None:
-        if saga is not None and saga.outcome == COMPLETED:
-            return
-        if saga is not None and saga.outcome:
-            self.code = Exit.NOT_COMPLETED
-            self._note(f"It ended {saga.outcome}. Why: manage.py saga {saga_id}")
-            return
-        self.code = Exit.STILL_RUNNING
-        self._note(f"Still running after {timeout:g} s; it goes on: manage.py saga {saga_id}")
-
-    def _tell(self, saga_id: UUID, deadline: float) -> TableService | None:
-        """Tell the story until it ends, or the deadline passes."""
-        result = note_console() if self.quiet else result_console()
-        result.quiet = self.quiet
-        with Story(saga_id, result, note_console()) as story:
-            progress = time.monotonic()
-            warned = False
-            while True:
-                saga = TableService.objects.filter(pk=saga_id).first()
-                finished = saga is not None and saga.outcome is not None
-                if story.go_on():
-                    progress = time.monotonic()
-                if finished and not self._others_under_way(progress):
-                    return saga
-                if time.monotonic() > deadline:
-                    return saga
-                if not warned and not finished and time.monotonic() - progress > 5:
-                    warned = True
-                    self._why_waiting(saga_id)
-                time.sleep(LOOK_SECONDS)
-
-    def _others_under_way(self, progress: float) -> bool:
-        """In the embedded house the tables that a killed process left are served here, too."""
-        if not embedded.is_embedded() or time.monotonic() - progress > LEFTOVERS_SECONDS:
+    def look_after(self, story: Story) -> bool:
+        if not self.interactive:
             return False
-        return bool(outstanding.sagas_under_way())
-
-    def _why_waiting(self, saga_id: UUID) -> None:
-        for each in outstanding.of(saga_id):
-            self._note(f"waits for {each}")
-        if not embedded.is_embedded():
-            self._note("Is a worker running? Start one: manage.py rundramatiq")
-
-
-def _table(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", text):
-        raise Failed(
-            f"{text!r} is not a table: use letters, digits, dash and underscore, up to 20.", Exit.USAGE
-        )
-    return text
-
-
-def _wish(text: str | None) -> tuple[Wish, ...]:
-    try:
-        return order_text.parse(text) if text is not None else ()
-    except order_text.UnreadableOrder as error:
-        raise Failed(str(error), Exit.USAGE) from error
-
-
-def _check_order(wish: tuple[Wish, ...]) -> None:
-    if not wish:
-        return
-    answer = ask(GetMenu())
-    assert isinstance(answer, MenuGot)
-    try:
-        order_text.check(wish, answer.menu)
-    except order_text.NotOnTheMenu as error:
-        raise Failed(str(error)) from error
-
-
-def _begin(table: str, wish: tuple[Wish, ...]) -> UUID:
-    with transaction.atomic():
-        return TableService.begin(StartTableService(table=table, wish=wish))
-
-
-@contextmanager
-def _broker() -> Iterator[bool]:
-    """A relay of our own, so that the first message is sent at once; False if the broker is away."""
-    publisher = dramatiq.get_broker().publisher()  # type: ignore[attr-defined]
-    relay.start(publisher)
-    deadline = time.monotonic() + BROKER_SECONDS
-    while not publisher.ready and time.monotonic() < deadline:
-        time.sleep(0.02)
-    reached = publisher.ready
-    if not reached:
-        relay.stop()  # nothing is leased to a relay that cannot send it
-    try:
-        yield reached
-    finally:
-        relay.stop()
-
-
-def _document(saga_id: UUID, table: str, saga: TableService | None, seconds: float) -> dict[str, Any]:
-    bill = saga.pizzas.bill() if saga else {}
-    return {
-        "saga": str(saga_id),
-        "table": table,
-        "state": saga.state if saga else "accepted",
-        "outcome": saga.outcome if saga else None,
-        "pizzas": saga.pizzas.count() if saga else 0,
-        "bill": {currency: decimal(amount, currency) for currency, amount in bill.items()},
-        "messages": OutboxMessage.objects.filter(saga_id=saga_id).count(),
-        "seconds": round(seconds, 3),
-    }
+        self.guests = self.guests or Guests(story.saga_id)
+        question = self.guests.question()
+        if question is None:
+            return False
+        with story.paused():
+            self.guests.reply(question)
+        return True
