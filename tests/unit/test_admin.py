@@ -14,13 +14,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from kitchen.contracts import DoPizza
+from kitchen import oven
 from kitchen.models import KitchenOrder
 from orders.contracts import StartTableService
 from orders.saga import scenarios
 from orders.table_service import BAKING, CLOSED, ORDERING, TableService
-from pizzahouse.messaging import outstanding, relay, testing
+from pizzahouse.messaging import relay, testing
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+from pizzahouse.messaging.outbox import current_envelope
 from waiter.contracts import Wish
 from waiter.models import Deed
 
@@ -69,16 +70,41 @@ def seat(table: str, wish: tuple[Wish, ...] = ()) -> UUID:
     return saga
 
 
-def burn_a_pizza(table: str) -> tuple[UUID, KitchenOrder]:
-    """A process with a dead DoPizza: the kitchen has an order of the same id. Delete it to mend."""
+class ColdOven:
+    """An oven in which the first pizza that comes cannot be baked, until somebody heats it."""
+
+    def __init__(self) -> None:
+        self.cold = True
+        self.victim: UUID | None = None
+
+    def burns(self) -> bool:
+        envelope = current_envelope()
+        assert envelope is not None
+        self.victim = self.victim or envelope.message_id
+        if self.cold and envelope.message_id == self.victim:
+            raise OSError("the oven is cold")
+        return False
+
+
+@pytest.fixture
+def cold_oven(monkeypatch) -> ColdOven:
+    cold = ColdOven()
+    monkeypatch.setattr(oven, "burns", cold.burns)
+    return cold
+
+
+def spoil_a_pizza(table: str) -> UUID:
+    """A process with a dead DoPizza, in a cold oven."""
     saga = seat(table)
     [order_placed] = [each for each in testing.letters("OrderPlaced") if each.envelope.saga == saga]
     testing.hand(order_placed)
-    pizza = next(each for each in testing.sent("DoPizza", saga=saga) if isinstance(each, DoPizza))
-    cause = KitchenOrder.objects.create(id=pizza.kitchen_order_id, code="x", size="y")
     testing.deliver()
     assert state_of(saga) == BAKING
-    return saga, cause
+    return saga
+
+
+def waits_for(saga: UUID) -> list[str]:
+    return [each.why for each in TableService.objects.get(pk=saga).waits_for()]
 
 
 def state_of(saga: UUID) -> str:
@@ -126,7 +152,7 @@ def test_whoever_is_not_logged_in_retries_nothing(client):
     response = client.post(retry_url(saga))
     assert response.url.startswith(reverse("admin:login"))
     assert not LogEntry.objects.exists()
-    assert [each.why for each in outstanding.of(saga)] == ["dead"]
+    assert waits_for(saga) == ["dead"]
 
 
 def test_every_scenario_has_its_list(operator):
@@ -318,12 +344,12 @@ def test_messages_are_read_only(operator):
 # --- Retry ----------------------------------------------------------------------------------------
 
 
-def test_retry_brings_a_process_to_its_end_once_the_cause_is_mended(operator):
-    saga, cause = burn_a_pizza("TBL1")
-    assert "DoPizza kitchen dead: IntegrityError" in text_of(operator, page_of(saga))
-    cause.delete()
+def test_retry_brings_a_process_to_its_end_once_the_cause_is_mended(operator, cold_oven):
+    saga = spoil_a_pizza("TBL1")
+    assert "DoPizza kitchen dead: OSError: the oven is cold" in text_of(operator, page_of(saga))
+    cold_oven.cold = False
     [said] = retry(operator, saga)
-    assert said.startswith("TBL1: handed to the relay again: DoPizza (dead: IntegrityError: ")
+    assert said.startswith("TBL1: handed to the relay again: DoPizza (dead: OSError: the oven is cold")
     assert state_of(saga) == BAKING
     testing.deliver(later=True)
     assert state_of(saga) == CLOSED
@@ -332,22 +358,24 @@ def test_retry_brings_a_process_to_its_end_once_the_cause_is_mended(operator):
     assert "dead:" not in text_of(operator, PROCESSES)
 
 
-def test_retry_while_the_cause_is_not_mended_says_only_what_is_sent_and_the_error_is_back(operator):
-    saga, _cause = burn_a_pizza("TBL1")
+def test_retry_while_the_cause_is_not_mended_says_only_what_is_sent_and_the_error_is_back(
+    operator, cold_oven
+):
+    saga = spoil_a_pizza("TBL1")
     [said] = retry(operator, saga)
-    assert said.startswith("TBL1: handed to the relay again: DoPizza (dead: IntegrityError: ")
+    assert said.startswith("TBL1: handed to the relay again: DoPizza (dead: OSError: the oven is cold")
     testing.deliver(later=True)
     assert state_of(saga) == BAKING
     assert InboxMessage.objects.get(saga_id=saga, status="dead").attempts == 2
-    assert "DoPizza dead: IntegrityError" in text_of(operator, PROCESSES)
+    assert "DoPizza dead: OSError: the oven is cold" in text_of(operator, PROCESSES)
     assert text_of(operator, page_of(saga)).count("failure DoPizza") == 2
 
 
-def test_the_button_on_the_page_does_the_same(operator):
-    saga, cause = burn_a_pizza("TBL1")
+def test_the_button_on_the_page_does_the_same(operator, cold_oven):
+    saga = spoil_a_pizza("TBL1")
     html = operator.get(page_of(saga)).content.decode()
     assert f'<form method="post" action="{retry_url(saga)}"' in html
-    cause.delete()
+    cold_oven.cold = False
     response = operator.post(retry_url(saga), follow=True)
     assert response.redirect_chain == [(page_of(saga), 302)]
     assert "TBL1: handed to the relay again: DoPizza (dead: " in as_text(response.content.decode())
@@ -355,16 +383,18 @@ def test_the_button_on_the_page_does_the_same(operator):
     assert state_of(saga) == CLOSED
 
 
-def test_retry_says_of_each_process_what_it_did(operator):
+def test_retry_says_of_each_process_what_it_did(operator, cold_oven):
+    cold_oven.cold = False
     closed = seat("TBL1")
     testing.deliver(later=True)
-    lost, _cause = burn_a_pizza("TBL2")
+    cold_oven.cold, cold_oven.victim = True, None
+    lost = spoil_a_pizza("TBL2")
     dead = seat("TBL3", NOT_ON_ANY_MENU)
     choosing = seat("TBL4")
     said = sorted(retry(operator, closed, lost, dead, choosing))
     assert said[0] == "TBL1: nothing to send: it is closed"
     assert re.fullmatch(
-        r"TBL2: handed to the relay again: DoPizza \(dead: IntegrityError: [^)]+.*\);"
+        r"TBL2: handed to the relay again: DoPizza \(dead: OSError: the oven is cold\);"
         r" it also waits for .*PizzaDone \(due \d\d:\d\d:\d\d\)",
         said[1],
     )
@@ -389,13 +419,13 @@ def test_retry_sends_again_what_the_broker_lost_and_what_it_never_had(operator):
     assert KitchenOrder.objects.count() == 5
 
 
-def test_retry_does_not_wait_for_the_next_attempt_of_what_failed(operator, settings):
+def test_retry_does_not_wait_for_the_next_attempt_of_what_failed(operator, cold_oven, settings):
     settings.MESSAGING = settings.MESSAGING | {"MAX_ATTEMPTS": 3, "RETRY_SECONDS": 3600}
-    saga, cause = burn_a_pizza("TBL1")
-    cause.delete()
+    saga = spoil_a_pizza("TBL1")
+    cold_oven.cold = False
     assert testing.deliver() == 0
     [said] = retry(operator, saga)
-    assert "DoPizza (failed: IntegrityError: " in said
+    assert "DoPizza (failed: OSError: the oven is cold" in said
     assert testing.deliver() == 1
     assert KitchenOrder.objects.filter(visit=saga).count() == 5
 
@@ -453,7 +483,7 @@ def test_a_forged_retry_of_somebody_who_may_only_look_does_nothing(onlooker):
     saga = seat("TBL1", NOT_ON_ANY_MENU)
     assert onlooker.post(retry_url(saga)).status_code == 403
     assert retry(onlooker, saga) == []
-    assert [each.why for each in outstanding.of(saga)] == ["dead"]
+    assert waits_for(saga) == ["dead"]
     assert not LogEntry.objects.exists()
 
 
@@ -463,7 +493,7 @@ def test_who_may_change_processes_may_retry_them_and_still_edits_nothing(onlooke
     user.user_permissions.add(Permission.objects.get(codename="change_tableservice"))
     assert "Retry" in onlooker.get(PROCESSES).content.decode()
     assert onlooker.post(retry_url(saga)).status_code == 302
-    assert [each.why for each in outstanding.of(saga)] == ["failed"]
+    assert waits_for(saga) == ["failed"]
     assert onlooker.post(page_of(saga), {"table": "TBL9"}).status_code == 403
 
 
@@ -473,11 +503,11 @@ def test_a_retry_needs_a_post_with_its_token(admin_user):
     client.force_login(admin_user)
     assert client.post(retry_url(saga)).status_code == 403
     assert client.get(retry_url(saga)).status_code == 405
-    assert [each.why for each in outstanding.of(saga)] == ["dead"]
+    assert waits_for(saga) == ["dead"]
     token = re.search(
         r'id="retry"><input type="hidden" name="csrfmiddlewaretoken" value="(\w+)"',
         client.get(page_of(saga)).content.decode(),
     )
     assert token
     assert client.post(retry_url(saga), {"csrfmiddlewaretoken": token[1]}).status_code == 302
-    assert [each.why for each in outstanding.of(saga)] == ["failed"]
+    assert waits_for(saga) == ["failed"]

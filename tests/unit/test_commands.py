@@ -10,17 +10,16 @@ from django.core.management import call_command
 from django.db import OperationalError, ProgrammingError, transaction
 from rich.console import Console
 
-from kitchen.models import KitchenOrder
 from orders.bench import figures
 from orders.bench.report import table
 from orders.cli import Exit, Failed, HouseCommand
 from orders.contracts import StartTableService
 from orders.table_service import TableService
-from pizzahouse.messaging import relay
 from pizzahouse.messaging.models import InboxMessage
-from pizzahouse.messaging.testing import deliver, hand, letters, sent
+from pizzahouse.messaging.testing import deliver
 
 pytestmark = pytest.mark.django_db
+NOBODY = str(UUID(int=7))
 
 
 @pytest.fixture
@@ -67,17 +66,10 @@ def test_saga_tells_its_history_in_order(run: Callable[..., str]) -> None:
 
 def test_saga_shows_what_it_waits_for_and_why_it_failed(run: Callable[..., str], settings: Any) -> None:
     settings.MESSAGING = settings.MESSAGING | {"MAX_ATTEMPTS": 1}
-    with transaction.atomic():
-        saga = TableService.begin(StartTableService(table="TBL1"))
-    while not letters("DoPizza"):
-        for letter in relay.take_pending(10):
-            hand(letter)
-    pizza = sent("DoPizza")[0].kitchen_order_id  # type: ignore[attr-defined]
-    KitchenOrder.objects.create(id=pizza, code="stands", size="in the way")
-    deliver(later=True)
-    told = run("saga", str(saga))
+    settings.PIZZAHOUSE_MISHAPS = {"left": 0}
+    told = run("saga", serve())
     assert "waits for DoPizza to kitchen: dead" in told
-    assert "IntegrityError" in told
+    assert "KeyError: 'burned'" in told
     assert "Traceback (most recent call last)" in told
 
 
@@ -94,11 +86,29 @@ def test_a_saga_that_is_accepted_and_not_started_is_said_to_be_so() -> None:
     [
         (("saga", "xyz"), Exit.USAGE, "not a saga's id"),
         (("saga", str(UUID(int=7))), Exit.ERROR, "There is no saga"),
-        (("saga_graph", "nope"), Exit.USAGE, "there is table_service"),
+        (("saga_graph", "nope"), Exit.USAGE, "there is simple_serving, table_service"),
         (("serve_table", "no such table!"), Exit.USAGE, "letters, digits"),
         (("serve_table", "TBL1", "--order", "2 x pmghr"), Exit.USAGE, "write it like this"),
         (("serve_table", "TBL1", "--timeout", "0"), Exit.USAGE, "above 0"),
         (("serve_table",), Exit.USAGE, "required: table"),
+        (("serve_table", "TBL1", "--interactive", "--json"), Exit.USAGE, "goes without --json"),
+        (("serve_table", "TBL1", "--interactive"), Exit.USAGE, "needs a terminal"),
+        (("serve", "nope", "TBL1"), Exit.USAGE, "there is simple_serving, table_service"),
+        (("cancel_saga", "nonsense", "--reason", "x"), Exit.USAGE, "nonsense"),
+        (("cancel_saga", NOBODY, "--reason", "x"), Exit.ERROR, "There is no saga"),
+        (("cancel_saga", NOBODY), Exit.USAGE, "--reason"),
+        (("cancel_saga", NOBODY, "--reason", ""), Exit.USAGE, "reason"),
+        (("cancel_saga", NOBODY, "--reason", "x" * 501), Exit.USAGE, "reason"),
+        (("decide_saga", NOBODY, "--reason", "x"), Exit.USAGE, "--write-off"),
+        (("decide_saga", NOBODY, "--retry", "--write-off", "--reason", "x"), Exit.USAGE, "not allowed"),
+        (("retry_messages",), Exit.USAGE, "or --dead"),
+        (("retry_messages", "nonsense"), Exit.USAGE, "not a message's id"),
+        (("retry_messages", NOBODY), Exit.ERROR, "manage.py messages"),
+        (("prune_messages", "--older-than", "soon"), Exit.USAGE, "30d"),
+        (("prune_messages", "--older-than", "1h"), Exit.USAGE, "1d"),
+        (("start_heavy_worker", "--seconds", "0"), Exit.USAGE, "3600"),
+        (("explore_saga", "nope"), Exit.USAGE, "table_service"),
+        (("explore_saga", "table_service", "--pizzas", "-1"), Exit.USAGE, "pizzas"),
     ],
     ids=str,
 )

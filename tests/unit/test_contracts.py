@@ -50,7 +50,7 @@ class EveryKind(Event, frozen=True):
     maybe: UUID | None = None
 
 
-def _values(kind: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911  (one per kind of type)
+def _values(kind: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911, C901  (one per kind of type)
     """Values of a msgspec type, within its constraints."""
     match kind:
         case inspect.StrType(pattern=None):
@@ -62,6 +62,16 @@ def _values(kind: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911  (on
             return st.integers(-(2**53) if least is None else least, 2**53 if most is None else most)
         case inspect.UUIDType():
             return st.uuids()
+        case inspect.BoolType():
+            return st.booleans()
+        case inspect.FloatType():
+            return st.floats(allow_nan=False, allow_infinity=False)
+        case inspect.LiteralType(values=values):
+            return st.sampled_from(values)
+        case inspect.NoneType():
+            return st.none()
+        case inspect.UnionType(types=types):
+            return st.one_of(*map(_values, types))
         case inspect.VarTupleType(item_type=item, min_length=least):
             return st.lists(_values(item), min_size=least or 0, max_size=4).map(tuple)
         case inspect.DictType(key_type=key, value_type=value):

@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from orders.contracts import StartTableService
-from orders.models import TableService
+from orders.table_service import TableService
 from pizzahouse.messaging import history, outstanding
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 from pizzahouse.messaging.outstanding import Why
@@ -205,6 +205,7 @@ def test_a_failure_is_told_with_its_error_and_its_next_attempt(counter: Counter)
         "type": "SendParcel",
         "message_id": str(letter.envelope.message_id),
         "destination": "tests",
+        "saga": str(SAGA),
         "status": "failed",
         "since": waiting.since.isoformat(),
         "until": waiting.until and waiting.until.isoformat(),

@@ -11,24 +11,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from kitchen.contracts import DoPizza, PizzaDone
+from kitchen.contracts import DoPizza, PizzaCancelled, PizzaDone, PizzaRefused
 from kitchen.models import KitchenOrder
 from menu.contracts import GetMenu, MenuGot
 from menu.contracts import Offer as MenuOffer
-from orders.contracts import StartTableService, TableServiceStarted
+from orders.contracts import Cancel, DeadlinePassed, Decide, StartTableService, TableServiceStarted
 from orders.graph import mermaid
-from orders.models import OrderedPizza, TableService
-from orders.saga import NEW, Saga, find, step
+from orders.pizzas import OrderedPizza
+from orders.saga import Saga, find
+from orders.steps import NEW, step
 from orders.table_service import (
+    APOLOGIZING,
     BAKING,
     BILLING,
+    CALLED_OFF,
     CLOSED,
     GETTING_MENU,
+    NEEDS_MANAGER,
     ORDERING,
+    RECALLING,
     SERVING,
     SHOWING_MENU,
     STARTED,
     THANKING,
+    TableService,
 )
 from pizzahouse.messaging import outbox
 from pizzahouse.messaging.envelope import Letter
@@ -38,11 +44,14 @@ from pizzahouse.messaging.testing import deliver, hand, letters, sent
 from tests.unit.postoffice import travelling
 from waiter.contracts import (
     BillPaid,
+    ClientApologized,
+    ClientLeft,
     ClientThanked,
     MenuShown,
     Offer,
     OrderLine,
     OrderPlaced,
+    PaymentDeclined,
     PizzasServed,
     PlaceOrder,
     ServePizzas,
@@ -94,8 +103,9 @@ class Table:
         return self
 
     def answers(self) -> list[Message]:
-        """What the saga put on the message it was told last."""
+        """What the saga put on the message it was told last, but for its deadline."""
         caused = OutboxMessage.objects.filter(causation_id=self.told.envelope.message_id)
+        caused = caused.exclude(type="DeadlinePassed")
         return [decode(row.type, row.payload) for row in caused.order_by("id")]
 
     def claim(self) -> InboxMessage:
@@ -212,6 +222,13 @@ def test_two_tables_do_not_meet() -> None:
 ONE = UUID(int=1)
 MESSAGES: list[Message] = [
     StartTableService(table="TBL2"),
+    Cancel(by="anna", reason="a fly"),
+    Decide("retry", by="anna", reason="again"),
+    PizzaRefused(ONE, "pmghr", "burned"),
+    PizzaCancelled(ONE, discarded=False),
+    ClientLeft(table="TBL1"),
+    ClientApologized(table="TBL1"),
+    PaymentDeclined("TBL1", {"EUR": 1}),
     TableServiceStarted(table="TBL1"),
     MenuGot(menu=()),
     MenuShown(table="TBL1", menu=()),
@@ -221,7 +238,9 @@ MESSAGES: list[Message] = [
     BillPaid("TBL1", {"EUR": 1}),
     ClientThanked(table="TBL1"),
 ]
-STATES = [STARTED, GETTING_MENU, SHOWING_MENU, ORDERING, BAKING, SERVING, BILLING, THANKING, CLOSED]
+WAITING = [STARTED, GETTING_MENU, SHOWING_MENU, ORDERING, BAKING, SERVING, BILLING, THANKING]
+WAITING += [RECALLING, APOLOGIZING, NEEDS_MANAGER]
+STATES = [*WAITING, CLOSED, CALLED_OFF]
 LATE = [
     (message, state)
     for message in MESSAGES
@@ -231,9 +250,13 @@ LATE = [
 
 
 def test_the_table_of_late_messages_is_complete() -> None:
-    assert {type(message) for message in MESSAGES} == {on for on, _ in TableService.steps()}
-    assert {each.source for each in TableService.steps().values()} | {CLOSED} == {NEW, *STATES}
-    assert len(LATE) == len(MESSAGES) * len(STATES) - (len(TableService.steps()) - 1)
+    steps = [key for key in TableService.steps() if key[0] is not DeadlinePassed]
+    assert {type(message) for message in MESSAGES} == {on for on, _ in steps}
+    assert {each.source for each in TableService.steps().values()} | {*TableService.outcomes} == {
+        NEW,
+        *STATES,
+    }
+    assert len(LATE) == len(MESSAGES) * len(STATES) - (len(steps) - 1)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +273,7 @@ def test_a_message_in_a_state_that_does_not_wait_for_it_is_ignored(message: Mess
     assert type(message).__name__ in claim.detail
     assert state in claim.detail
     assert TableService.objects.values().get(pk=table.id) == before
-    assert not OrderedPizza.objects.get(pk=ONE).done
+    assert OrderedPizza.objects.get(pk=ONE).status == "ordered"
 
 
 @pytest.mark.parametrize("message", MESSAGES[1:], ids=lambda message: type(message).__name__)
@@ -379,7 +402,7 @@ def test_a_table_is_served_once_whatever_comes_when_and_how_often(chance: Random
     empty_the_house()
     saga = start()
     for _ in range(60):
-        under_way = letters()
+        under_way = [each for each in letters() if each.envelope.type != "DeadlinePassed"]
         hand(chance.choice(under_way[-8:] if chance.random() < 0.8 else under_way))
     deliver(later=True, twice=True)
     served_once(saga)
@@ -407,7 +430,7 @@ def test_a_wish_that_is_not_on_the_menu_is_dead_and_says_what_is_missing() -> No
 
 def test_the_steps_stand_in_the_order_of_the_story() -> None:
     methods = [each.method for each in TableService.steps().values()]
-    assert methods == [
+    assert list(dict.fromkeys(methods)) == [
         "start",
         "get_menu",
         "show_menu",
@@ -417,6 +440,15 @@ def test_the_steps_stand_in_the_order_of_the_story() -> None:
         "show_bill",
         "thank_client",
         "close",
+        "recall_round",
+        "settle_pizza",
+        "let_go",
+        "cancel",
+        "give_up",
+        "call_off",
+        "ask_for_another_card",
+        "call_manager",
+        "go_on",
     ]
 
 
@@ -459,5 +491,7 @@ def test_the_graph_has_an_arrow_for_each_step_and_target() -> None:
     assert lines[1] == "    [*] --> started: StartTableService"
     assert "    baking --> baking: PizzaDone" in lines
     assert "    baking --> serving: PizzaDone" in lines
-    assert lines[-1] == "    closed --> [*]"
-    assert len(lines) == 1 + sum(len(each.targets) for each in TableService.steps().values()) + 1
+    assert "    billing --> needs_manager: PaymentDeclined, DeadlinePassed" in lines
+    assert lines[-2:] == ["    closed --> [*]", "    called_off --> [*]"]
+    arrows = {(each.source, target) for each in TableService.steps().values() for target in each.targets}
+    assert len(lines) == 1 + len(arrows) + 2
