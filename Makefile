@@ -60,7 +60,7 @@ dev-start-serving-customers: $(INSTALLED) ## Serve a table, in as many consoles 
 
 # --- Tests ----------------------------------------------------------------------------------------
 
-.PHONY: test tests-unit tests-coverage tests-mutation bench
+.PHONY: test tests-unit tests-coverage tests-mutation explore bench
 test: $(INSTALLED_DEV) ## Run all tests (ARGS="-k kitchen"); REQUIRE_SERVICES=1 lets none be skipped
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(ARGS)
 
@@ -82,6 +82,10 @@ tests-coverage: $(INSTALLED_DEV) ## Run all tests; at least 95 % of the branches
 tests-mutation: $(INSTALLED_DEV) ## Change the saga and the kernel in small ways; the unit tests should notice
 	$(NO_SERVERS) $(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
+
+explore: $(INSTALLED) ## Go through all that can happen to a process of each scenario (ARGS="--pizzas 1")
+	$(EMBEDDED) $(BIN)/python manage.py explore_saga simple_serving $(ARGS)
+	$(EMBEDDED) $(BIN)/python manage.py explore_saga table_service $(ARGS)
 
 bench: $(INSTALLED) ## Measure the house on DATABASE_URL and RABBITMQ_URL (ARGS="--json")
 	$(BIN)/python manage.py bench $(ARGS)
