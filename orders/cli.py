@@ -1,5 +1,6 @@
 """What the commands share: how they speak, and with which exit code they end."""
 
+import os
 import sys
 from argparse import ArgumentParser
 from enum import IntEnum
@@ -56,6 +57,10 @@ class HouseCommand(BaseCommand):
             parser = self.create_parser(argv[0], argv[1])
             options = vars(parser.parse_args(argv[2:]))
             self.execute(*options.pop("args", ()), **options)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads it has had enough, as `head` has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.code = Exit.ERROR
         except KeyboardInterrupt:
             self.code = Exit.INTERRUPTED
         except CommandError as error:

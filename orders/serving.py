@@ -35,9 +35,11 @@ class ServeCommand(HouseCommand):
     scenario: ClassVar[type[Saga]]
 
     def start(self, **fields: Any) -> Command:
-        """The command that starts it, of those fields that it has."""
+        """The command that starts it, of those fields that it has. Raises Failed."""
         contract: Any = self.scenario.start_contract()
         known = {field.name for field in msgspec.structs.fields(contract)}
+        if fields.get("wish") and "wish" not in known:
+            raise Failed(f"{self.scenario.label()} takes no --order.", Exit.USAGE)
         command: Command = contract(**{name: value for name, value in fields.items() if name in known})
         return command
 
@@ -145,7 +147,8 @@ class ServeCommand(HouseCommand):
         """Tell the story until it ends, or a human is needed, or the deadline passes."""
         result = note_console() if self.quiet else result_console()
         result.quiet = self.quiet
-        with Story(saga_id, result, note_console()) as story:
+        begins = self.scenario.start_contract().__name__
+        with Story(saga_id, result, note_console(), begins) as story:
             progress = time.monotonic()
             warned = False
             while True:

@@ -17,10 +17,11 @@ Payload = dict[str, Any]
 
 
 class Story:
-    """Tells what is new of one saga each time it is asked."""
+    """Tells what is new of one saga each time it is asked. begins: the name of the command that starts it."""
 
-    def __init__(self, saga_id: UUID, result: Console, notes: Console) -> None:
+    def __init__(self, saga_id: UUID, result: Console, notes: Console, begins: str) -> None:
         self.saga_id = saga_id
+        self.begins = begins
         self.result = result
         self.told: set[int] = set()  # rows of the inbox
         self.lines: list[Payload] = []
@@ -48,7 +49,7 @@ class Story:
         """Tell what was handled since the last time; True if anything was."""
         before = len(self.told)
         for name, payload in self._news():
-            tell = getattr(self, f"_{name}", None)
+            tell = self._begin if name == self.begins else getattr(self, f"_{name}", None)
             if tell is not None:
                 tell(payload)
         return len(self.told) > before
@@ -69,11 +70,8 @@ class Story:
 
     # --- One method per message that is worth telling ---------------------------------------------
 
-    def _StartTableService(self, payload: Payload) -> None:
+    def _begin(self, payload: Payload) -> None:
         self._say("guests", f"sit down at {escape(payload['table'])}")
-
-    def _StartSimpleServing(self, payload: Payload) -> None:
-        self._say("guests", f"come to {escape(payload['table'])}")
 
     def _ShowMenu(self, payload: Payload) -> None:
         self._say("waiter", "brings the menu")

@@ -291,7 +291,7 @@ def test_a_message_whose_outcome_is_not_on_record_comes_again(
             raise SystemExit  # not an error to be recorded: this thread is told to end
 
     counter.on_parcel = handle
-    open_worker()
+    open_worker(relays=True)
     send(rabbit, "parcel")
     wait_until(lambda: handled() == 1, 15, "it is handled")
     assert len(calls) == 3

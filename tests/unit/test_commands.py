@@ -1,6 +1,9 @@
 """The commands that only look, as people read them."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -17,6 +20,7 @@ from orders.contracts import StartTableService
 from orders.table_service import TableService
 from pizzahouse.messaging.models import InboxMessage
 from pizzahouse.messaging.testing import deliver
+from tests.house import PROJECT
 
 pytestmark = pytest.mark.django_db
 NOBODY = str(UUID(int=7))
@@ -71,6 +75,17 @@ def test_saga_shows_what_it_waits_for_and_why_it_failed(run: Callable[..., str],
     assert "waits for DoPizza to kitchen: dead" in told
     assert "KeyError: 'burned'" in told
     assert "Traceback (most recent call last)" in told
+
+
+def test_whoever_reads_no_further_gets_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "manage.py", "saga_graph", "table_service"]
+    result = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=PROJECT, check=False, timeout=60
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (Exit.ERROR, "")
 
 
 def test_a_saga_that_is_accepted_and_not_started_is_said_to_be_so() -> None:

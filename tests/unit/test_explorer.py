@@ -1,5 +1,6 @@
 """The explorer: clean on what is right, and it finds what is wrong."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from django.db import connection
 from kitchen.contracts import CancelPizza, PizzaCancelled
 from kitchen.models import KitchenOrder
 from orders import saga as saga_module
+from orders.cli import Exit
 from orders.explorer import findings
 from orders.explorer.explore import explore
 from orders.explorer.replay import replay
@@ -27,6 +29,7 @@ from orders.steps import Table
 from orders.table_service import ORDERING, TableService
 from pizzahouse.messaging import handling, inbox
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+from tests.house import PROJECT
 from waiter.models import Deed
 
 pytestmark = pytest.mark.django_db
@@ -240,3 +243,14 @@ def test_the_command_says_what_was_explored(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert re.search(r"simple_serving: all \d+ worlds that can be reached", said)
     assert "Nothing is wrong there." in said
+
+
+def test_a_search_that_did_not_look_at_all_proves_nothing() -> None:
+    command = [sys.executable, "manage.py", "explore_saga", "simple_serving", "--most", "10"]
+    environment = os.environ | {"DATABASE_URL": "sqlite://:memory:"}
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=PROJECT, env=environment, check=False
+    )
+    assert result.returncode == Exit.ERROR
+    assert "only the first" in result.stdout
+    assert "Not all was looked at" in result.stderr

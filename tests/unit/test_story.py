@@ -23,7 +23,7 @@ def handled(number: int, name: str, payload: dict[str, object] | None) -> None:
 
 def test_each_message_is_told_once_and_what_has_no_story_is_passed_over() -> None:
     said = StringIO()
-    with Story(SAGA, Console(file=said), Console(file=StringIO())) as story:
+    with Story(SAGA, Console(file=said), Console(file=StringIO()), "StartTableService") as story:
         assert not story.go_on()
         handled(1, "StartTableService", {"table": "TBL1"})
         handled(2, "GetMenu", {})
@@ -35,7 +35,7 @@ def test_each_message_is_told_once_and_what_has_no_story_is_passed_over() -> Non
 
 def test_a_pizza_that_is_done_before_the_order_was_seen_is_told_all_the_same() -> None:
     said = StringIO()
-    with Story(SAGA, Console(file=said), Console(file=StringIO())) as story:
+    with Story(SAGA, Console(file=said), Console(file=StringIO()), "StartTableService") as story:
         handled(1, "PizzaDone", {"kitchen_order_id": str(SAGA)})
         assert story.go_on()
     assert "a pizza is done" in said.getvalue()
@@ -43,7 +43,7 @@ def test_a_pizza_that_is_done_before_the_order_was_seen_is_told_all_the_same() -
 
 def test_what_a_guest_typed_is_no_markup() -> None:
     said = StringIO()
-    with Story(SAGA, Console(file=said), Console(file=StringIO())) as story:
+    with Story(SAGA, Console(file=said), Console(file=StringIO()), "StartTableService") as story:
         handled(1, "DoPizza", {"code": "[red]", "size": "[/]"})
         assert story.go_on()
     assert "bakes [red] [/]" in said.getvalue()

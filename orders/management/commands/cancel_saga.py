@@ -25,7 +25,8 @@ class Command(SteeringCommand):
                 f' decide_saga {saga.pk} --retry | --write-off --reason "…"'
             )
         states = ", ".join(state for on, state in saga.steps() if on is Cancel)
+        could = f"it could while it was {states}" if states else f"{saga.label()} has no step on Cancel"
         return (
-            f"{saga.table} is {saga.state}, and cannot be cancelled any more: it could while it was {states}."
+            f"{saga.table} is {saga.state}, and cannot be cancelled{' any more' if states else ''}: {could}."
             f" Look at it: manage.py saga {saga.pk}"
         )

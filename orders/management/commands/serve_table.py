@@ -39,5 +39,6 @@ class Command(ServeCommand):
         if question is None:
             return False
         with story.paused():
+            story.go_on()  # what was told so far may be older than the question
             self.guests.reply(question)
         return True
