@@ -129,7 +129,14 @@ def saga_of(text: str) -> Saga:
     except ValueError:
         raise Failed(f"{text!r} is not a saga's id (see `manage.py sagas`).", Exit.USAGE) from None
     saga = find(saga_id)
-    if saga is None and outstanding.of(saga_id):
+    waiting = outstanding.of(saga_id) if saga is None else []
+    for each in waiting:
+        if each.error:
+            raise Failed(
+                f"Saga {saga_id} is accepted and could not start: {each}\n"
+                f"Mend the cause, then: manage.py retry_messages {each.message_id}"
+            )
+    if waiting:
         raise Failed(
             f"Saga {saga_id} is accepted and has not started: no worker of `orders` has taken it yet."
             " Start one: manage.py rundramatiq",

@@ -38,8 +38,8 @@ class Ignored(Exception):
 
 
 class UnknownSaga(MessagingError):
-    """A message came for a process that does not exist. Look up its saga id; if the process was deleted,
-    the message can be deleted too."""
+    """A message came for a process that does not exist. Look up its saga id. If the process was
+    deleted, the message is dead for good, and does no harm."""
 
 
 class Saga(models.Model):
@@ -97,10 +97,12 @@ class Saga(models.Model):
         """Keep a remark with this step in the saga's history."""
         self.__dict__.setdefault("_notes", []).append(text)
 
-    def withdraw(self, *commands: type[Command]) -> None:
-        """Take back these commands where nobody has begun with them: they will never have any effect."""
-        back = outstanding.withdraw(self.pk, *commands, why=f"{self} was called off")
+    def withdraw(self, *commands: type[Command], why: str = "it was called off") -> bool:
+        """Take back these commands where nobody has begun with them: they will never have any effect.
+        Tells whether there were any."""
+        back = outstanding.withdraw(self.pk, *commands, why=why)
         self._note_messages("withdrawn", back)
+        return bool(back)
 
     def ask_again(self, *, dead: bool = False) -> None:
         """Send again, under the same ids, what was not handled yet; dead: also what waits for a human."""

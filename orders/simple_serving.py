@@ -115,6 +115,7 @@ class SimpleServing(Saga):
         if command.decision == "retry":
             self.send(ShowBill(table=self.table, bill=self.bill))
             return BILLING
+        self.withdraw(ShowBill, why="it was written off")
         self.send(ThankClient(table=self.table))
         return THANKING
 

@@ -174,6 +174,7 @@ class TableService(Saga):
         if self.baking:
             return RECALLING
         if self.off_because or self.round == MOST_ROUNDS:
+            self.withdraw(GetMenu, ShowMenu, PlaceOrder)
             self.send(Apologize(table=self.table, reason=self.off_because or "the kitchen cannot make it"))
             return APOLOGIZING
         self.round += 1
@@ -199,7 +200,6 @@ class TableService(Saga):
 
     def _call_off(self, reason: str) -> str:
         self.off_because = reason
-        self.withdraw(GetMenu, ShowMenu, PlaceOrder)
         self.compensate()
         return self._when_settled()
 
@@ -235,8 +235,15 @@ class TableService(Saga):
         if command.decision == "retry":
             self._show_bill()
             return BILLING
+        self._write_off()
         self.send(ThankClient(table=self.table))
         return THANKING
+
+    def _write_off(self) -> None:
+        self.withdraw(ShowBill, why="it was written off")
+        if self.stopped_in == SERVING and self.withdraw(ServePizzas, why="it was written off"):
+            for pizza in self.pizzas.done():  # nobody eats them: the kitchen discards them
+                self.send(CancelPizza(kitchen_order_id=pizza.id))
 
     def figures(self) -> dict[str, Any]:
         return {"pizzas": self.pizzas.done().count(), "bill": sums(self.pizzas.bill())}

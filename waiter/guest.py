@@ -4,7 +4,7 @@ import random
 
 from django.conf import settings
 
-from waiter.contracts import Offer, OrderLine, Wish
+from waiter.contracts import MOST_PIZZAS, Offer, OrderLine, Wish
 
 FAVOURITES = (Wish(2, "pmghr", "xl"), Wish(1, "proma", "xl"), Wish(2, "pamat", "xxl"))
 CHOOSING = PAYING = 1.0  # seconds at pace 1
@@ -72,4 +72,9 @@ def choose(menu: tuple[Offer, ...], wish: tuple[Wish, ...]) -> tuple[OrderLine, 
             offer = next((other for other in left if other.size == each.size), left[0])
         kind = (offer.code, offer.size) if offer else (each.code, each.size)
         chosen[kind] = chosen.get(kind, 0) + each.quantity
-    return order(menu, tuple(Wish(quantity, *kind) for kind, quantity in chosen.items()))
+    lines = tuple(
+        Wish(min(quantity - first, MOST_PIZZAS), *kind)
+        for kind, quantity in chosen.items()
+        for first in range(0, quantity, MOST_PIZZAS)
+    )
+    return order(menu, lines)

@@ -26,8 +26,10 @@ PaymentId = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-
 
 
 class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the payment service tells of a bill."""
+    """What the payment service tells of a bill. It names the bill, so that the signature covers it: what was
+    told of one bill cannot be told again of another."""
 
+    bill: UUID
     payment: PaymentId  # the service's own id
     amounts: dict[Currency, Sum]  # in minor units; those of the bill
     status: Literal["paid", "declined"] = "paid"
@@ -61,6 +63,12 @@ class Unreadable(Refused):
     """The body is not a payment in JSON. Correct what is named here and send it again."""
 
     status = HTTPStatus.BAD_REQUEST
+
+
+class WrongBill(Refused):
+    """The body is of another bill than the address. Call the address of the bill that it names."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class UnknownBill(Refused):
@@ -138,6 +146,8 @@ def take(bill_id: UUID, notice: Notice) -> bool:
     bill = Bill.objects.select_for_update().filter(pk=bill_id).first()
     if bill is None:
         raise UnknownBill(str(bill_id))
+    if notice.bill != bill_id:
+        raise WrongBill(f"{notice.bill}, not {bill_id}")
     if notice.amounts != bill.amounts:
         raise WrongAmount(f"it is {_in_words(bill.amounts)}, not {_in_words(notice.amounts)}")
     # Of two bills that are told the same payment at once, the database lets one have it.

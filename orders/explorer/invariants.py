@@ -113,6 +113,16 @@ def whoever_ends_has_what_was_promised(house: View) -> Iterator[str]:
         yield "it is called off, and something was served or billed"
 
 
+def who_has_left_is_not_served(house: View) -> Iterator[str]:
+    """When it is over, nobody asks, serves or bills any more, however late the command comes."""
+    wrong = {"PlaceOrder", "ShowMenu", "ServePizzas", "ShowBill"}
+    if any(bill["paid_at"] is not None for bill in house.rows("waiter.Bill")):
+        wrong.remove("ShowBill")  # the waiter knows that it is paid
+    if house.state in house.scenario.outcomes:
+        for type_ in wrong & {*house.under_way}:
+            yield f"it is {house.state}, and {type_} may still come"
+
+
 Invariant = Callable[[View], Iterator[str]]
 INVARIANTS: tuple[Invariant, ...] = (
     nothing_is_done_twice,
@@ -121,6 +131,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     nothing_is_served_that_is_not_baked,
     nothing_is_baked_for_nobody,
     whoever_ends_has_what_was_promised,
+    who_has_left_is_not_served,
 )
 
 

@@ -34,22 +34,24 @@ _alone = threading.RLock()  # SQLite's: it is one process, and has one transacti
 
 
 @contextmanager
-def held(envelope: Envelope) -> Iterator[None]:
-    """Hold a message for as long as its worker lives; who wants to hold it meanwhile waits. It is a lock of
-    the database's session: it lasts over several transactions, locks no row, so that a saga which sends
-    the message again or takes it back waits for nobody, and ends with the process."""
+def held(envelope: Envelope, *, wait: bool) -> Iterator[bool]:
+    """Hold a message for as long as its worker lives; who wants to hold it meanwhile waits, or is told that
+    it cannot. It is a lock of the database's session: it lasts over several transactions, locks no row, so
+    that a saga which sends the message again or takes it back waits for nobody, and ends with the process."""
     if connection.vendor != "postgresql":
         with _alone:
-            yield
+            yield True
         return
     key = int.from_bytes(envelope.message_id.bytes[8:], signed=True)
+    taking = "SELECT pg_advisory_lock(%s) IS NOT NULL" if wait else "SELECT pg_try_advisory_lock(%s)"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [key])
+        cursor.execute(taking, [key])
+        taken: bool = cursor.fetchone()[0]
     session = connection.connection
     try:
-        yield
+        yield taken
     finally:
-        if connection.connection is session and not session.closed:
+        if taken and connection.connection is session and not session.closed:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
 
@@ -94,17 +96,13 @@ def leave(envelope: Envelope, handler: str) -> bool:
 def lock(envelope: Envelope, handler: str) -> InboxMessage:
     """The row of a message at a handler, new where it has none; locked until the transaction ends, so
     that whoever wants it meanwhile waits."""
-    InboxMessage.objects.get_or_create(
-        message_id=envelope.message_id,
-        handler=handler,
-        defaults={
-            "type": envelope.type,
-            "saga_id": envelope.saga,
-            "status": Status.FAILED,
-            "attempts": 0,
-        },
-    )
-    return InboxMessage.objects.select_for_update().get(message_id=envelope.message_id, handler=handler)
+    new = {"type": envelope.type, "saga_id": envelope.saga, "status": Status.FAILED, "attempts": 0}
+    own = {"message_id": envelope.message_id, "handler": handler}
+    row = None
+    while row is None:  # where it is there, it may be pruned at this moment
+        InboxMessage.objects.get_or_create(**own, defaults=new)
+        row = InboxMessage.objects.select_for_update().filter(**own).first()
+    return row
 
 
 def _is_kept(envelope: Envelope) -> bool:

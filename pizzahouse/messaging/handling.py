@@ -144,8 +144,11 @@ def deliver(handler: Handler, /, *args: Any, redelivered: bool = False, **argume
         careful = redelivered or _is_doubtful(envelope)
         with (
             bound_contextvars(saga=str(envelope.saga), message=str(envelope.message_id)),
-            _watched(handler, envelope) if careful else nullcontext(),
+            _watched(handler, envelope, redelivered) if careful else nullcontext(True) as ours,
         ):
+            if not ours:
+                log.info("another worker is at it", type=envelope.type)
+                return
             try:
                 if careful and not failures.begin(envelope, handler.name, arguments):
                     log.error("begun before and never ended", type=envelope.type)
@@ -166,12 +169,14 @@ def _is_doubtful(envelope: Envelope) -> bool:
 
 
 @contextmanager
-def _watched(handler: Handler, envelope: Envelope) -> Iterator[None]:
-    """Whoever gets it delivered meanwhile waits. What ends without an outcome ends alive, and says so, even
-    where the database has to come back first: it must not be taken for a death."""
-    with failures.held(envelope):
+def _watched(handler: Handler, envelope: Envelope, redelivered: bool) -> Iterator[bool]:
+    """Whoever gets it delivered meanwhile waits; but copies that the relay sends again while it lasts, and
+    will send again after that, are not ours to handle, and hold no thread. What ends without an outcome
+    ends alive, and says so, even where the database has to come back first: it must not be taken for a
+    death."""
+    with failures.held(envelope, wait=redelivered or envelope.sends == 0) as ours:
         try:
-            yield
+            yield ours
         except LOSSES:
             connection.close()
             while not failures.leave(envelope, handler.name) and not closing.wait(PAUSE_WITHOUT_DATABASE):

@@ -91,12 +91,17 @@ def record(*new: Model) -> None:
 def add(model: type[Model], where: dict[str, Any], **amounts: int) -> None:
     """Add to numbers of the row with these values, with the running handler's last statement; elsewhere
     at once. What the database's constraints refuse raises IntegrityError there (see `handles`); a row
-    that does not exist is left so. A negative amount is taken away."""
+    that does not exist is left so, and one that the same handler changes otherwise is not for this. A
+    negative amount is taken away."""
     work = _work.get()
-    if work is not None and _belongs_to(work):
-        work.sums.append((model, where, amounts))
-    else:
+    if work is None or not _belongs_to(work):
         rows.add(model, where, **amounts)
+        return
+    for same_model, same_row, sums in work.sums:  # a statement changes a row only once
+        if (same_model, same_row) == (model, where):
+            sums |= {name: sums.get(name, 0) + amount for name, amount in amounts.items()}
+            return
+    work.sums.append((model, where, amounts))
 
 
 def take_back(message_id: UUID) -> bool:
@@ -108,7 +113,7 @@ def take_back(message_id: UUID) -> bool:
 
 def forget(message_id: UUID) -> None:
     """The same, with the running handler's last statement, for those who do not ask whether it was in
-    time: they know a late one when it comes."""
+    time: they know a late one when it comes. Not for what the same handler has put."""
     work = _work.get()
     if work is not None and _belongs_to(work):
         work.taken_back.append(message_id)

@@ -20,6 +20,7 @@ from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 from pizzahouse.messaging.outbox import current_envelope
 
 Status = InboxMessage.Status
+BATCH = 1000  # rows in one INSERT: PostgreSQL takes 65,535 values at once
 
 
 class Why(StrEnum):
@@ -119,8 +120,8 @@ def troubled(why: Why) -> Iterator[Outstanding]:
     """All messages that are failing, dead, or pending and due, the oldest first."""
     if why == Why.PENDING:
         now = timezone.now()
-        due = OutboxMessage.objects.filter(Q(due_at=None) | Q(due_at__lte=Now()), sent_at=None)
-        for row in due.filter(available_at__isnull=False).order_by("id").iterator():
+        due = rows().filter(Q(due_at=None) | Q(due_at__lte=Now()), sent_at=None)
+        for row in due.filter(available_at__isnull=False).iterator():
             yield _outstanding(row, None, now)
         return
     status = Status.DEAD if why == Why.DEAD else Status.FAILED
@@ -167,7 +168,7 @@ def withdraw(saga_id: UUID, *contracts: type[Message], why: str) -> list[Outstan
         return []
     settled = {"status": Status.IGNORED, "detail": f"withdrawn: {why}", "next_attempt_at": None}
     claims = InboxMessage.objects.filter(message_id__in=wanted)
-    claims.filter(status__in=(Status.FAILED, Status.DEAD)).update(**settled)
+    # First what is new: it waits for whoever is about to claim one, or to record that one failed.
     InboxMessage.objects.bulk_create(
         [
             InboxMessage(
@@ -180,8 +181,11 @@ def withdraw(saga_id: UUID, *contracts: type[Message], why: str) -> list[Outstan
             for each in wanted.values()
         ],
         ignore_conflicts=True,
+        batch_size=BATCH,
     )
-    back = set(claims.filter(status=Status.IGNORED).values_list("message_id", flat=True))
+    claims.filter(status__in=(Status.FAILED, Status.DEAD)).update(**settled)
+    withdrawn = claims.filter(status=Status.IGNORED, detail=settled["detail"])
+    back = set(withdrawn.values_list("message_id", flat=True))
     OutboxMessage.objects.filter(id__in=back).update(available_at=None)
     return [each for each in wanted.values() if each.message_id in back]
 

@@ -240,6 +240,15 @@ def take_failed(limit: int) -> list[Letter]:
     return [letter for row in rows if (letter := _failed_letter(row))]
 
 
+def is_kept_as_it_came(row: InboxMessage) -> bool:
+    """Whether a message that failed can be sent again: what nobody could read cannot."""
+    try:
+        unseal(row.message or {})
+    except InvalidMessage:
+        return False
+    return True
+
+
 def _failed_letter(row: InboxMessage) -> Letter | None:
     try:
         envelope, payload = unseal(row.message or {})

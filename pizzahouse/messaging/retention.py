@@ -15,13 +15,14 @@ SETTLED = (Status.DONE, Status.IGNORED)
 
 
 def prunable(before: datetime, *running: QuerySet[Any, UUID]) -> QuerySet[OutboxMessage]:
-    """The messages that were put before this time, were handled, and are not of a running saga.
+    """The messages that were put and handled before this time, and are not of a running saga.
 
     running: the ids of the sagas that run, of each kind. What is pending, failing or dead is never among
     them. What a broker delivers once more afterwards is known by its missing row (`failures.begin`).
     """
     claims = InboxMessage.objects.filter(message_id=OuterRef("id"))
-    handled = Exists(claims.filter(status__in=SETTLED)) & ~Exists(claims.exclude(status__in=SETTLED))
+    settled = Q(status__in=SETTLED, handled_at__lt=before)
+    handled = Exists(claims.filter(settled)) & ~Exists(claims.exclude(settled))
     old = OutboxMessage.objects.filter(handled, available_at=None, created_at__lt=before)
     for ids in running:
         old = old.filter(Q(saga_id=None) | ~Q(saga_id__in=ids))

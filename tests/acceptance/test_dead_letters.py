@@ -62,6 +62,45 @@ def test_fifty_dead_messages_are_retried_when_the_cause_is_mended_and_not_before
     assert house.manage("messages", "--dead").stderr.strip() == "None."
 
 
+GARBAGE = """
+INSERT INTO messaging_inboxmessage (message_id, handler, type, status, error, message)
+VALUES ('00000000-0000-0000-0000-000000000007', 'kitchen.DoPizza', '?', 'dead', 'InvalidMessage', '{}')
+"""
+
+
+def test_what_nobody_can_read_does_not_hold_up_what_can_be_retried(open_house: OpenHouse) -> None:
+    house = open_house()
+    house.query(GARBAGE)
+    house.variables |= {"PIZZAHOUSE_MAX_ATTEMPTS": "1"}
+    house.query(COLD_OVEN.format(failures=1))
+    house.workers()
+    house.manage("serve_table", "TBL1", "--order", "1 x pfngh xl", "--detach")
+    house.wait_until(lambda: house.handled().get("dead") == 2, 60, "it is dead")
+    ran = house.manage("retry_messages", "--dead")
+    assert "1 of 1 advanced, 0 failed again." in ran.stdout
+    assert "? 00000000-0000-0000-0000-000000000007 was never readable, and is not sent" in ran.stderr
+    again = house.manage("retry_messages", "00000000-0000-0000-0000-000000000007", check=False)
+    assert again.code == 1
+    assert "was never readable" in again.stderr
+
+
+def test_a_process_that_could_not_start_is_said_to_have_failed(open_house: OpenHouse) -> None:
+    house = open_house()
+    house.query("ALTER TABLE orders_tableservice RENAME TO elsewhere")
+    house.variables |= {"PIZZAHOUSE_MAX_ATTEMPTS": "1"}
+    house.workers()
+    saga = house.manage_json("serve_table", "TBL1", "--detach")["saga"]
+    house.wait_until(lambda: house.handled().get("dead") == 1, 60, "its start is dead")
+    house.query("ALTER TABLE elsewhere RENAME TO orders_tableservice")
+    said = house.manage("saga", saga, check=False)
+    assert said.code == 1
+    assert "could not start" in said.stderr
+    assert "retry_messages" in said.stderr
+    ran = house.manage("retry_messages", "--dead")
+    assert "handled: TBL1 (" in ran.stdout
+    house.wait_until(lambda: house.all_sagas("closed", 1), 30, "it is closed")
+
+
 def test_without_a_worker_a_retry_says_that_nothing_came_of_it(open_house: OpenHouse) -> None:
     house = open_house()
     house.variables |= {"PIZZAHOUSE_MAX_ATTEMPTS": "1"}

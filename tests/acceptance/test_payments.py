@@ -92,7 +92,7 @@ class Web(Running):
 
     def tell(self, bill: UUID, payment: str, amounts: dict[str, int], *, chunked: bool = False) -> Answer:
         """Tell that a bill was paid."""
-        body = json.dumps({"payment": payment, "amounts": amounts}).encode()
+        body = json.dumps({"bill": str(bill), "payment": payment, "amounts": amounts}).encode()
         return self.send(bill, iter([body]) if chunked else body, signed(body))
 
     def send(self, bill: UUID, body: Any, headers: dict[str, str]) -> Answer:

@@ -117,6 +117,7 @@ def test_a_saga_that_is_accepted_and_not_started_is_said_to_be_so() -> None:
         (("decide_saga", NOBODY, "--reason", "x"), Exit.USAGE, "--write-off"),
         (("decide_saga", NOBODY, "--retry", "--write-off", "--reason", "x"), Exit.USAGE, "not allowed"),
         (("retry_messages",), Exit.USAGE, "or --dead"),
+        (("retry_messages", NOBODY, "--type", "DoPizza"), Exit.USAGE, "goes with --dead"),
         (("retry_messages", "nonsense"), Exit.USAGE, "not a message's id"),
         (("retry_messages", NOBODY), Exit.ERROR, "manage.py messages"),
         (("prune_messages", "--older-than", "soon"), Exit.USAGE, "30d"),

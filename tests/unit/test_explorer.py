@@ -14,7 +14,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from kitchen.contracts import CancelPizza, PizzaCancelled
+from kitchen.contracts import CancelPizza, DoPizza, PizzaCancelled
 from kitchen.models import KitchenOrder
 from orders import saga as saga_module
 from orders.cli import Exit
@@ -28,8 +28,10 @@ from orders.simple_serving import SimpleServing
 from orders.steps import Table
 from orders.table_service import ORDERING, TableService
 from pizzahouse.messaging import handling, inbox
+from pizzahouse.messaging.messages import Command
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 from tests.house import PROJECT
+from waiter.contracts import ShowBill
 from waiter.models import Deed
 
 pytestmark = pytest.mark.django_db
@@ -58,6 +60,15 @@ def forget_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         for key, step in TableService.steps().items()
     }
     monkeypatch.setattr(TableService, "steps", classmethod(lambda cls: table))
+
+
+def never_withdraw(monkeypatch: pytest.MonkeyPatch, contract: type[Command]) -> None:
+    withdraw = Saga.withdraw
+
+    def forget_one(self: Saga, *commands: type[Command], **why: str) -> bool:
+        return contract not in commands and withdraw(self, *commands, **why)
+
+    monkeypatch.setattr(Saga, "withdraw", forget_one)
 
 
 # --- What is right --------------------------------------------------------------------------------
@@ -136,11 +147,18 @@ def test_it_finds_a_cancel_that_overtakes(monkeypatch: pytest.MonkeyPatch) -> No
     known = handling.handlers()
     mended = replace(known["kitchen.CancelPizza"], function=forgetful)
     monkeypatch.setitem(known, "kitchen.CancelPizza", mended)
-    monkeypatch.setattr(Saga, "withdraw", lambda *_: None)
+    never_withdraw(monkeypatch, DoPizza)
     finding = found(only(cancels=1))
     assert finding.detail == "a pizza is baked that was cancelled"
     order = [move.message.type for move in finding.way]
     assert order.index("CancelPizza") < order.index("DoPizza")
+
+
+def test_it_finds_a_bill_that_was_written_off_and_comes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    never_withdraw(monkeypatch, ShowBill)
+    explored = explore(SimpleServing, pizzas=1, bounds=only(decisions=1, deadlines=2))
+    found = {finding.what: finding for finding in explored.findings}
+    assert found["who has left is not served"].detail == "it is closed, and ShowBill may still come"
 
 
 # --- Others ---------------------------------------------------------------------------------------

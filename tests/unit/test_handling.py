@@ -1,21 +1,34 @@
 """`@handles`: a command in, events out."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import dramatiq
 import pytest
 import structlog
+from django.db import DataError
 from structlog.testing import capture_logs
 
+from kitchen.models import Stock
 from pizzahouse.messaging import outbox
 from pizzahouse.messaging.errors import DuplicateContract, InvalidMessage, UnknownDestination
-from pizzahouse.messaging.handling import After, ask, handlers, handles
+from pizzahouse.messaging.handling import After, ask, correlation, handlers, handles, perform
 from pizzahouse.messaging.handling import deliver as receive
-from pizzahouse.messaging.messages import Command
-from pizzahouse.messaging.models import InboxMessage
-from pizzahouse.messaging.testing import deliver, hand, sent
-from tests.unit.postoffice import SENDER, Counter, ParcelSent, SendParcel, claim, post, traces
+from pizzahouse.messaging.messages import Command, Message
+from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+from pizzahouse.messaging.testing import deliver, hand, letters, sent
+from tests.unit.postoffice import (
+    SENDER,
+    Counter,
+    ParcelSent,
+    SendParcel,
+    claim,
+    leave_a_trace,
+    post,
+    traces,
+)
+from waiter.models import Deed
 
 A, B = ParcelSent(note="a"), ParcelSent(note="b")
 
@@ -47,7 +60,7 @@ def test_whatever_a_handler_answers_is_sent_to_who_asked(
 
 @pytest.mark.django_db
 def test_an_event_after_a_pause_is_put_now_and_sent_later(counter: Counter) -> None:
-    counter.on_parcel = lambda command: After(3600, A)
+    counter.on_parcel = lambda command: After(30, A)
     post()
     assert deliver() == 1
     assert sent("ParcelSent") == [A]
@@ -203,3 +216,179 @@ def test_everything_delivered_twice_is_handled_once(counter: Counter) -> None:
     assert sorted(InboxMessage.objects.values_list("repeats", flat=True)) == [1, 1, 1]
     assert sent("ParcelSent") == [A, B]
     assert traces() == 0
+
+
+# --- What the database refuses --------------------------------------------------------------------
+
+
+class ReserveParcel(Command, frozen=True):
+    """Take a parcel, if there is one left; and another time if that is refused too."""
+
+    note: str = ""
+
+
+class ClaimParcel(Command, frozen=True):
+    """The same, by a handler that does not say what is to be done where it is refused."""
+
+
+def none_left(command: ReserveParcel) -> list[ParcelSent]:
+    if command.note == "refused twice":
+        outbox.add(Stock, {"code": "parcel"}, left=-1)
+    leave_a_trace(f"{Deed.objects.count()} seen")
+    return [ParcelSent(note="none left"), ParcelSent(note=str(correlation()))]
+
+
+@handles(ReserveParcel, refused=none_left)
+def reserve(command: ReserveParcel) -> ParcelSent:
+    leave_a_trace("reserved")
+    outbox.put(ParcelSent(note="put"))
+    outbox.add(Stock, {"code": "parcel"}, left=-1)
+    return ParcelSent(note="answered")
+
+
+@handles(ClaimParcel)
+def claim_parcel(command: ClaimParcel) -> ParcelSent:
+    leave_a_trace("claimed")
+    outbox.add(Stock, {"code": "parcel"}, left=-1)
+    return ParcelSent(note="answered")
+
+
+def notes() -> list[str]:
+    return [message.note for message in sent("ParcelSent") if isinstance(message, ParcelSent)]
+
+
+def stock(left: int) -> None:
+    Stock.objects.create(code="parcel", left=left)
+
+
+@pytest.mark.django_db
+def test_what_the_database_takes_is_not_refused() -> None:
+    stock(1)
+    letter = post(ReserveParcel())
+    hand(letter)
+    assert notes() == ["put", "answered"]
+    assert (claim(letter).status, traces()) == ("done", 1)
+    assert Stock.objects.get(code="parcel").left == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_the_database_refuses_is_undone_and_answered_by_another_function(times: int) -> None:
+    stock(0)
+    letter = post(ReserveParcel(), saga=UUID(int=5))
+    for _ in range(times):
+        hand(letter)
+    kept = claim(letter)
+    assert notes() == ["none left", str(UUID(int=5))]
+    assert list(Deed.objects.values_list("table", flat=True)) == ["0 seen"], "a transaction of its own"
+    assert (kept.status, kept.attempts, kept.failures, kept.repeats) == ("done", 1, None, times - 1)
+    assert Stock.objects.get(code="parcel").left == 0
+
+
+@pytest.mark.django_db
+def test_an_answer_to_what_was_refused_knows_its_cause() -> None:
+    stock(0)
+    letter = post(ReserveParcel(), saga=UUID(int=5))
+    hand(letter)
+    causes = {(each.envelope.causation, each.envelope.saga) for each in letters("ParcelSent")}
+    assert causes == {(letter.envelope.message_id, UUID(int=5))}
+
+
+@pytest.mark.django_db
+def test_what_is_refused_twice_is_a_failure_and_nothing_is_done() -> None:
+    stock(0)
+    letter = post(ReserveParcel(note="refused twice"))
+    hand(letter)
+    assert (claim(letter).status, claim(letter).attempts) == ("failed", 1)
+    assert claim(letter).error.startswith("IntegrityError")
+    assert (notes(), traces()) == ([], 0)
+
+
+@pytest.mark.django_db
+def test_without_such_a_function_what_the_database_refuses_fails_until_it_takes_it() -> None:
+    stock(0)
+    letter = post(ClaimParcel())
+    hand(letter)
+    assert claim(letter).status == "failed"
+    assert claim(letter).error.startswith("IntegrityError")
+    assert (notes(), traces()) == ([], 0)
+    Stock.objects.filter(code="parcel").update(left=1)
+    hand(letter)
+    assert (claim(letter).status, claim(letter).attempts) == ("done", 2)
+    assert (notes(), traces()) == (["answered"], 1)
+
+
+@pytest.mark.django_db
+def test_another_error_is_not_taken_for_a_refusal(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(command: ReserveParcel) -> None:
+        raise DataError("too long")
+
+    handler = handlers()["tests.ReserveParcel"]
+    monkeypatch.setitem(handlers(), handler.name, replace(handler, function=fail))
+    letter = post(ReserveParcel())
+    hand(letter)
+    assert (claim(letter).status, notes(), traces()) == ("failed", [], 0)
+
+
+# --- Here and now ---------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_what_is_performed_is_handled_at_once_and_needs_no_relay(counter: Counter) -> None:
+    def handle(command: SendParcel) -> None:
+        leave_a_trace(command.note)
+
+    counter.on_parcel = handle
+    row = perform(SendParcel(note="here"), saga=UUID(int=5))
+    assert (row.status, row.handler, row.saga_id) == ("done", "tests.SendParcel", UUID(int=5))
+    kept = OutboxMessage.objects.get(pk=row.message_id)
+    assert kept.sent_at is not None
+    assert (kept.available_at, kept.sends) == (None, 1)
+    assert deliver() == deliver(later=True) == 0
+    assert list(Deed.objects.values_list("table", flat=True)) == ["here"]
+
+
+@pytest.mark.django_db
+def test_an_event_can_be_performed_at_an_address(counter: Counter) -> None:
+    seen: list[str] = []
+    counter.on_word = lambda event: seen.append(event.note)
+    assert perform(A, to=SENDER).handler == "tests.sender.ParcelSent"
+    assert seen == ["a"]
+
+
+@pytest.mark.django_db
+def test_what_is_performed_in_vain_has_failed_and_is_tried_again(counter: Counter) -> None:
+    counter.on_parcel = lambda command: 1 / 0
+    row = perform(SendParcel())
+    assert (row.status, row.attempts, row.error) == ("failed", 1, "ZeroDivisionError: division by zero")
+    counter.on_parcel = lambda command: leave_a_trace()
+    assert deliver(later=True) == 1
+    row.refresh_from_db()
+    assert (row.status, row.attempts, traces()) == ("done", 2, 1)
+
+
+@pytest.mark.django_db
+def test_what_is_performed_and_delivered_besides_is_handled_once(counter: Counter) -> None:
+    counter.on_parcel = lambda command: leave_a_trace()
+    row = perform(SendParcel())
+    hand(letters("SendParcel")[0])
+    row.refresh_from_db()
+    assert (row.status, row.repeats, traces()) == ("done", 1, 1)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("message", "options", "error"),
+    [
+        (SendParcel(weight=0), {}, InvalidMessage),
+        (SendParcel(), {"to": "nowhere"}, UnknownDestination),
+        (A, {}, UnknownDestination),
+    ],
+    ids=["invalid", "nowhere", "to nobody"],
+)
+def test_what_cannot_be_put_cannot_be_performed(
+    message: Message, options: dict[str, str], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        perform(message, **options)  # type: ignore[arg-type]
+    assert sent() == []

@@ -169,5 +169,11 @@ def test_a_guest_who_wants_what_is_not_there_says_so(wish: Wish) -> None:
         guest.choose(offers("pmghr"), (wish,))
 
 
+def test_what_is_ordered_in_two_lines_may_be_more_than_one_line_holds() -> None:
+    wish = (Wish(600, "pmghr", "xl"), Wish(600, "pmghr", "xl"))
+    lines = guest.choose(offers("pmghr"), wish)
+    assert [line.quantity for line in lines] == [1000, 200]
+
+
 def test_from_an_empty_menu_nothing_can_be_ordered_and_the_guests_leave() -> None:
     assert ask_as_a_saga(PlaceOrder(table="T1", menu=())) == [ClientLeft(table="T1")]

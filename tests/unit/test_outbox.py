@@ -1,7 +1,7 @@
 """The outbox: a message is written with the change that it tells of, or not at all."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
@@ -12,8 +12,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from kitchen.contracts import DoPizza
+from kitchen.models import Stock
 from menu.contracts import GetMenu
 from pizzahouse.messaging import outbox, relay
+from pizzahouse.messaging.envelope import Envelope
 from pizzahouse.messaging.errors import OutsideTransaction, UnknownDestination
 from pizzahouse.messaging.handling import After, ask, correlation
 from pizzahouse.messaging.messages import Event
@@ -31,7 +33,7 @@ from tests.unit.postoffice import (
     post,
     traces,
 )
-from waiter.models import Bill, Deed
+from waiter.models import Deed, Question
 
 SAGA = UUID(int=5)
 
@@ -115,7 +117,8 @@ def test_a_message_with_a_delay_waits_for_its_time() -> None:
     assert timedelta(minutes=59) < row.due_at - before < timedelta(minutes=61)
     assert abs(row.available_at - row.due_at) < timedelta(milliseconds=50)
     assert deliver() == 0
-    assert deliver(later=True) == 1
+    assert deliver(later=True) == 0
+    assert deliver(later=timedelta(hours=2)) == 1
 
 
 @pytest.mark.django_db
@@ -342,15 +345,16 @@ def test_a_recorded_value_can_be_left_to_the_database(counter: Counter) -> None:
 
 @pytest.mark.django_db
 def test_recorded_rows_are_what_saved_ones_would_be(counter: Counter) -> None:
-    values = {"table": "TBL1", "visit": SAGA, "amounts": {"EUR": 12400, "ä": [None, 1.5, "\\u0000"]}}
+    menu = {"EUR": 12400, "ä": [None, 1.5, "\\u0000"]}
+    values = {"table": "TBL1", "visit": SAGA, "menu": menu, "reply": {}}
 
     def handle(command: SendParcel) -> None:
-        outbox.record(Bill(**values))
-        Bill.objects.create(**values)
+        outbox.record(Question(**values))
+        Question.objects.create(**values)
 
     counter.on_parcel = handle
     hand(post())
-    recorded, saved = Bill.objects.values(*values)
+    recorded, saved = Question.objects.values(*values)
     assert recorded == saved == values
 
 
@@ -411,3 +415,264 @@ def test_a_generator_can_answer(counter: Counter) -> None:
 def test_the_menu_answers_a_question_at_the_edge() -> None:
     answer = ask(GetMenu())
     assert len(answer.menu) == 10  # type: ignore[attr-defined]
+
+
+# --- An answer that took until now ----------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_an_answer_that_took_until_now_goes_to_who_asked_and_is_of_the_same_story() -> None:
+    asked = post(saga=SAGA).envelope
+    with transaction.atomic():
+        outbox.put(ParcelSent(), cause=asked)
+    answer = letters("ParcelSent")[0].envelope
+    assert (answer.destination, answer.reply_to) == (SENDER, "")
+    assert (answer.saga, answer.causation, answer.trace) == (SAGA, asked.message_id, asked.trace)
+
+
+@pytest.mark.django_db
+def test_in_a_handler_a_named_cause_goes_before_what_is_being_handled(counter: Counter) -> None:
+    asked = post(SendParcel(note="asked"), saga=SAGA).envelope
+    counter.on_parcel = lambda command: outbox.put(ParcelSent(), cause=asked) and None
+    hand(post(saga=UUID(int=6)))
+    answer = letters("ParcelSent")[0].envelope
+    assert (answer.saga, answer.causation, answer.trace) == (SAGA, asked.message_id, asked.trace)
+
+
+@pytest.mark.django_db
+def test_a_cause_does_not_override_what_is_said() -> None:
+    asked = post(saga=SAGA).envelope
+    with transaction.atomic():
+        outbox.put(SendParcel(), cause=asked, to=OFFICE, reply_to="tests.other", saga=UUID(int=6))
+    envelope = letters("SendParcel")[1].envelope
+    assert (envelope.destination, envelope.reply_to, envelope.saga) == (OFFICE, "tests.other", UUID(int=6))
+    assert envelope.causation == asked.message_id
+
+
+@pytest.mark.django_db
+def test_the_envelope_of_what_is_handled_can_be_kept_for_later(counter: Counter) -> None:
+    kept: list[Envelope | None] = []
+    counter.on_parcel = lambda command: kept.append(outbox.current_envelope())
+    letter = post(saga=SAGA)
+    hand(letter)
+    assert kept == [letter.envelope]
+    assert outbox.current_envelope() is None
+
+
+# --- Sums that are added with a handler's last statement ------------------------------------------
+
+
+def left(code: str = "parcel") -> int:
+    return Stock.objects.get(code=code).left
+
+
+@pytest.fixture
+def stock() -> None:
+    Stock.objects.create(code="parcel", left=10)
+    Stock.objects.create(code="letter", left=10)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stock")
+def test_outside_a_handler_a_sum_is_added_at_once() -> None:
+    outbox.add(Stock, {"code": "parcel"}, left=-3)
+    assert (left(), left("letter")) == (7, 10)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        outbox.add(Stock, {"code": "parcel"}, left=-8)
+    assert left() == 7
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stock")
+def test_in_a_handler_sums_are_added_once_with_what_it_answers(counter: Counter) -> None:
+    def handle(command: SendParcel) -> ParcelSent:
+        outbox.add(Stock, {"code": "parcel"}, left=-3)
+        outbox.add(Stock, {"code": "letter"}, left=2)
+        return ParcelSent()
+
+    counter.on_parcel = handle
+    letter = post()
+    hand(letter)
+    hand(letter)
+    assert (left(), left("letter")) == (7, 12)
+    assert len(sent("ParcelSent")) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stock")
+def test_a_handler_that_raises_adds_nothing(counter: Counter) -> None:
+    def handle(command: SendParcel) -> None:
+        outbox.add(Stock, {"code": "parcel"}, left=-3)
+        raise RuntimeError
+
+    counter.on_parcel = handle
+    hand(post())
+    assert left() == 10
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stock")
+def test_a_sum_of_a_savepoint_that_is_rolled_back_is_not_added(counter: Counter) -> None:
+    def handle(command: SendParcel) -> None:
+        with suppress(Undone), transaction.atomic():
+            outbox.add(Stock, {"code": "parcel"}, left=-3)
+            raise Undone
+        with transaction.atomic():
+            outbox.add(Stock, {"code": "parcel"}, left=-1)
+
+    counter.on_parcel = handle
+    letter = post()
+    hand(letter)
+    assert (claim(letter).status, left()) == ("done", 9)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stock")
+def test_adding_to_a_row_that_does_not_exist_changes_nothing(counter: Counter) -> None:
+    def handle(command: SendParcel) -> ParcelSent:
+        outbox.add(Stock, {"code": "nothing"}, left=-3)
+        return ParcelSent()
+
+    counter.on_parcel = handle
+    letter = post()
+    hand(letter)
+    outbox.add(Stock, {"code": "nothing"}, left=-3)
+    assert (claim(letter).status, len(sent("ParcelSent"))) == ("done", 1)
+    assert (left(), left("letter")) == (10, 10)
+    assert not Stock.objects.filter(code="nothing").exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stock")
+def test_a_row_to_add_to_is_found_by_several_values(counter: Counter) -> None:
+    made = [Deed.objects.create(kind=kind, table="T1", visit=SAGA) for kind in ("a", "b")]
+    counter.on_parcel = lambda command: outbox.add(Deed, {"visit": SAGA, "kind": "b"}, pizzas=2)
+    hand(post())
+    assert [Deed.objects.get(pk=each.pk).pizzas for each in made] == [0, 2]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("stock")
+def test_sums_that_are_added_twice_to_a_row_in_one_handler_are_both_added(counter: Counter) -> None:
+    def handle(command: SendParcel) -> None:
+        outbox.add(Stock, {"code": "parcel"}, left=-3)
+        outbox.add(Stock, {"code": "parcel"}, left=-1)
+
+    counter.on_parcel = handle
+    hand(post())
+    assert left() == 6
+
+
+# --- Taken back -----------------------------------------------------------------------------------
+
+
+def make_due(message_id: UUID) -> None:
+    """The time of what was put with a delay has come."""
+    then = timezone.now() - timedelta(seconds=1)
+    OutboxMessage.objects.filter(pk=message_id).update(due_at=then, available_at=then)
+
+
+def taken(message_id: UUID) -> None:
+    """A relay has leased it."""
+    make_due(message_id)
+    assert len(relay.take_pending(10)) == 1
+
+
+def confirmed(message_id: UUID) -> None:
+    """The broker has it."""
+    taken(message_id)
+    relay.mark_sent([message_id])
+
+
+TOO_LATE: list[Callable[[UUID], None]] = [taken, confirmed]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("due", [False, True])
+def test_what_still_waits_is_taken_back_in_time_and_never_sent(due: bool) -> None:
+    message_id = post(delay=60).envelope.message_id
+    other = post(delay=60).envelope.message_id
+    if due:
+        make_due(message_id)
+    assert outbox.take_back(message_id)
+    assert not outbox.take_back(message_id), "it is gone"
+    assert list(OutboxMessage.objects.values_list("id", flat=True)) == [other]
+    assert deliver() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", TOO_LATE)
+def test_what_a_relay_has_taken_is_too_late_to_take_back(
+    counter: Counter, how: Callable[[UUID], None]
+) -> None:
+    counter.on_parcel = lambda command: leave_a_trace()
+    letter = post(delay=60)
+    how(letter.envelope.message_id)
+    assert not outbox.take_back(letter.envelope.message_id)
+    outbox.forget(letter.envelope.message_id)
+    hand(letter)
+    assert (claim(letter).status, traces()) == ("done", 1)
+    assert OutboxMessage.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_what_was_put_without_a_delay_is_not_taken_back() -> None:
+    assert not outbox.take_back(post().envelope.message_id)
+    assert not outbox.take_back(UUID(int=1))
+    assert OutboxMessage.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_outside_a_handler_what_still_waits_is_forgotten_at_once() -> None:
+    outbox.forget(post(delay=60).envelope.message_id)
+    assert not OutboxMessage.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["alone", "several", "in a savepoint"])
+def test_in_a_handler_what_still_waits_is_forgotten_with_what_it_answers(counter: Counter, how: str) -> None:
+    waiting = [post(ParcelSent(), to=SENDER, delay=60).envelope.message_id for _ in range(2)]
+
+    def handle(command: SendParcel) -> ParcelSent:
+        if how == "in a savepoint":
+            with transaction.atomic():
+                outbox.forget(waiting[0])
+        else:
+            for message_id in waiting if how == "several" else waiting[:1]:
+                outbox.forget(message_id)
+            assert OutboxMessage.objects.filter(type="ParcelSent").count() == 2, "not yet"
+        return ParcelSent(note="instead")
+
+    counter.on_parcel = handle
+    letter = post()
+    hand(letter)
+    assert claim(letter).status == "done"
+    left_over = [] if how == "several" else [ParcelSent()]
+    assert sent("ParcelSent") == [*left_over, ParcelSent(note="instead")]
+
+
+@pytest.mark.django_db
+def test_a_handler_that_raises_forgets_nothing(counter: Counter) -> None:
+    waiting = post(ParcelSent(), to=SENDER, delay=60).envelope.message_id
+
+    def handle(command: SendParcel) -> None:
+        outbox.forget(waiting)
+        raise RuntimeError
+
+    counter.on_parcel = handle
+    hand(post())
+    assert OutboxMessage.objects.filter(pk=waiting).exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", TOO_LATE)
+def test_in_a_handler_what_is_too_late_to_forget_stays_and_disturbs_nobody(
+    counter: Counter, how: Callable[[UUID], None]
+) -> None:
+    waiting = post(ParcelSent(), to=SENDER, delay=60).envelope.message_id
+    how(waiting)
+    counter.on_parcel = lambda command: outbox.forget(waiting)
+    letter = post()
+    hand(letter)
+    assert claim(letter).status == "done"
+    assert OutboxMessage.objects.filter(pk=waiting).exists()

@@ -4,7 +4,9 @@ import hmac
 import json
 import re
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -51,9 +53,11 @@ def show(amounts: dict[str, int] | None = None, visit: UUID = VISIT) -> Bill:
     return Bill.objects.get(visit=visit)
 
 
-def notice(payment: Any = "psp-1", **fields: Any) -> bytes:
-    """A body. What is None is left out."""
-    said = {"payment": payment, "amounts": EUR} | fields
+def notice(payment: Any = "psp-1", *, bill: Any = "", **fields: Any) -> bytes:
+    """A body, of the bill that was made last, unless another is given. What is None is left out."""
+    if bill == "":
+        bill = Bill.objects.order_by("shown_at").values_list("pk", flat=True).last() or VISIT
+    said = {"bill": bill and str(bill), "payment": payment, "amounts": EUR} | fields
     return json.dumps({name: value for name, value in said.items() if value is not None}).encode()
 
 
@@ -84,7 +88,7 @@ def refused(response: HttpResponse) -> tuple[int, str]:
 
 def tell(bill: Bill, payment: str = "psp-1", status: str = "paid") -> int:
     """Tell of a payment of this bill; returns the answer's status."""
-    return call(bill.pk, notice(payment, amounts=bill.amounts, status=status)).status_code
+    return call(bill.pk, notice(payment, bill=bill.pk, amounts=bill.amounts, status=status)).status_code
 
 
 def till() -> dict[str, int]:
@@ -247,23 +251,24 @@ def test_only_a_post_pays(method: str) -> None:
     assert nothing_changed(bill)
 
 
-UNSIGNED: dict[str, dict[str, str]] = {
-    "no headers": {},
-    "no signature": {"Pizzahouse-Timestamp": str(int(time.time()))},
-    "an empty signature": signed(notice()) | {"Pizzahouse-Signature": ""},
-    "no hex": signed(notice()) | {"Pizzahouse-Signature": "ü\udcff" * 32},
-    "another secret": signed(notice(), secret="another"),
-    "another body": signed(notice("psp-2")),
-    "another time": signed(notice()) | {"Pizzahouse-Timestamp": str(int(time.time()) + 5)},
-    "half a signature": signed(notice())
-    | {"Pizzahouse-Signature": signed(notice())["Pizzahouse-Signature"][:32]},
+UNSIGNED: dict[str, Callable[[], dict[str, str]]] = {
+    "no headers": dict,
+    "no signature": lambda: {"Pizzahouse-Timestamp": str(int(time.time()))},
+    "an empty signature": lambda: signed(notice()) | {"Pizzahouse-Signature": ""},
+    "no hex": lambda: signed(notice()) | {"Pizzahouse-Signature": "ü\udcff" * 32},
+    "another secret": lambda: signed(notice(), secret="another"),
+    "another body": lambda: signed(notice("psp-2")),
+    "another time": lambda: signed(notice()) | {"Pizzahouse-Timestamp": str(int(time.time()) + 5)},
+    "half a signature": lambda: (
+        signed(notice()) | {"Pizzahouse-Signature": signed(notice())["Pizzahouse-Signature"][:32]}
+    ),
 }
 
 
 @pytest.mark.parametrize("headers", UNSIGNED.values(), ids=UNSIGNED)
-def test_who_does_not_sign_pays_nothing(headers: dict[str, str]) -> None:
+def test_who_does_not_sign_pays_nothing(headers: Callable[[], dict[str, str]]) -> None:
     bill = show()
-    status, reason = refused(call(bill.pk, notice(), headers))
+    status, reason = refused(call(bill.pk, notice(), headers()))
     assert status == 401
     assert "Pizzahouse-" in reason
     assert nothing_changed(bill)
@@ -320,6 +325,7 @@ def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
     assert compared == [(right, b"0" * 64), (right, right)]
 
 
+of_a_bill = partial(notice, bill=VISIT)
 NONSENSE: dict[str, bytes] = {
     "nothing": b"",
     "no JSON": b"psp-1 paid 124 EUR",
@@ -328,30 +334,32 @@ NONSENSE: dict[str, bytes] = {
     "half a surrogate": b'{"payment": "\\ud800", "amounts": {"EUR": 12400}}',
     "a list": b"[]",
     "null": b"null",
-    "half of it": notice()[:-5],
-    "more behind it": notice() + b"{}",
-    "no payment": notice(payment=None),
-    "an empty id": notice(""),
-    "a long id": notice("x" * 101),
-    "an id with NUL": notice("psp\0"),
-    "an id of two lines": notice("psp\n"),
-    "an id with DEL": notice("psp\x7f"),
-    "an id with a C1 control": notice("psp\x85"),
-    "a number for an id": notice(payment=1),
-    "no amounts": notice(amounts=None),
-    "amounts in a list": notice(amounts=[12400]),
-    "a text for an amount": notice(amounts={"EUR": "12400"}),
-    "a fraction": notice(amounts={"EUR": 124.5}),
-    "true": notice(amounts={"EUR": True}),
-    "a negative amount": notice(amounts={"EUR": -1}),
+    "half of it": of_a_bill()[:-5],
+    "more behind it": of_a_bill() + b"{}",
+    "no bill": notice(bill=None),
+    "a bill that is no id": notice(bill="TBL1"),
+    "no payment": of_a_bill(payment=None),
+    "an empty id": of_a_bill(""),
+    "a long id": of_a_bill("x" * 101),
+    "an id with NUL": of_a_bill("psp\0"),
+    "an id of two lines": of_a_bill("psp\n"),
+    "an id with DEL": of_a_bill("psp\x7f"),
+    "an id with a C1 control": of_a_bill("psp\x85"),
+    "a number for an id": of_a_bill(payment=1),
+    "no amounts": of_a_bill(amounts=None),
+    "amounts in a list": of_a_bill(amounts=[12400]),
+    "a text for an amount": of_a_bill(amounts={"EUR": "12400"}),
+    "a fraction": of_a_bill(amounts={"EUR": 124.5}),
+    "true": of_a_bill(amounts={"EUR": True}),
+    "a negative amount": of_a_bill(amounts={"EUR": -1}),
     "a huge number": b'{"payment": "psp-1", "amounts": {"EUR": %s}}' % (b"9" * 9000),
     "an infinite number": b'{"payment": "psp-1", "amounts": {"EUR": 1e999}}',
     "not a number": b'{"payment": "psp-1", "amounts": {"EUR": NaN}}',
-    "no currency": notice(amounts={"euro": 12400}),
-    "a currency with NUL": notice(amounts={"EU\0": 12400}),
-    "another status": notice(status="pending"),
-    "another field": notice(tip=100),
-    "a field with NUL": notice(**{"\0": 1}),
+    "no currency": of_a_bill(amounts={"euro": 12400}),
+    "a currency with NUL": of_a_bill(amounts={"EU\0": 12400}),
+    "another status": of_a_bill(status="pending"),
+    "another field": of_a_bill(tip=100),
+    "a field with NUL": of_a_bill(**{"\0": 1}),
     "deep lists": b"[" * 16_000,
     "deep objects": b'{"payment":' * 1400,
     "deep amounts": b'{"payment": "psp-1", "amounts": ' + b'{"EUR":' * 2000 + b"1" + b"}" * 2001,
@@ -369,6 +377,19 @@ def test_nonsense_is_told_from_a_payment(body: bytes) -> None:
 
 def test_nobody_reads_what_is_not_signed() -> None:
     assert refused(call(uuid4(), b"[" * 16_000, {}))[0] == 401
+
+
+def test_what_is_signed_for_one_bill_pays_no_other() -> None:
+    paid, other = show(), show(visit=uuid4())
+    body = notice(bill=paid.pk)
+    headers = signed(body)
+    assert call(paid.pk, body, headers).status_code == 201
+    for overheard in (body, notice("psp-2", bill=paid.pk)):
+        status, reason = refused(call(other.pk, overheard))
+        assert status == 422
+        assert str(paid.pk) in reason
+    assert Bill.objects.get(pk=other.pk).paid_at is None
+    assert till() == {"EUR": 12400}
 
 
 def test_a_bill_that_is_not_there_is_not_paid() -> None:
@@ -571,7 +592,13 @@ def found() -> list[Any]:
 
 @pytest.mark.parametrize(
     ("payment", "secret", "errors"),
-    [("remote", "", 1), ("remote", "x" * 15, 1), ("remote", "x" * 16, 0), ("simulated", "", 0)],
+    [
+        ("remote", "", 1),
+        ("remote", "x" * 15, 1),
+        ("remote", "x" * 16, 0),
+        ("simulated", "", 0),
+        ("simulated", "x", 1),
+    ],
 )
 def test_a_secret_that_can_be_guessed_is_refused(
     payment: str, secret: str, errors: int, settings: Settings

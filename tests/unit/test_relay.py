@@ -12,15 +12,25 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from msgspec import structs
 from pytest_django import Settings
 
 from pizzahouse.messaging import outbox, relay
 from pizzahouse.messaging.envelope import Letter
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
-from pizzahouse.messaging.relay import Relay, mark_sent, take_failed, take_pending
+from pizzahouse.messaging.relay import Relay, mark_sent, take_failed, take_pending, take_unhandled
 from pizzahouse.messaging.testing import hand
 from tests.servers import wait_until
-from tests.unit.postoffice import Counter, ParcelSent, SendParcel, claim, committed, post
+from tests.unit.postoffice import (
+    Counter,
+    ParcelSent,
+    SendParcel,
+    claim,
+    committed,
+    leave_a_trace,
+    post,
+    traces,
+)
 
 pytestmark = committed
 
@@ -244,7 +254,7 @@ def test_a_failed_message_is_leased_as_well(counter: Counter) -> None:
     assert take_failed(10) == []
     expire_leases()
     (again,) = take_failed(10)
-    assert again.envelope == letter.envelope
+    assert again.envelope == structs.replace(letter.envelope, sends=1)
     assert again.payload == letter.payload
     assert take_failed(10) == []
     assert claim(letter).status == "failed"
@@ -277,7 +287,7 @@ def test_two_relays_at_once_never_take_the_same_message(counter: Counter) -> Non
     for thread in threads:
         thread.join(30)
     everything = [message_id for mine in taken for message_id in mine]
-    assert len(everything) == len(set(everything)) == 300
+    assert len(everything) == len(set(everything)) == 250, "what was handled is not the outbox's any more"
     assert sum(bool(mine) for mine in taken) > 1, "they took turns"
 
 
@@ -297,6 +307,213 @@ def test_a_row_that_another_relay_is_taking_is_skipped_and_not_waited_for() -> N
         thread.start()
         thread.join(5)
     assert taken == [second]
+
+
+# --- Sent is not handled --------------------------------------------------------------------------
+
+
+def row_of(letter: Letter) -> OutboxMessage:
+    return OutboxMessage.objects.get(pk=letter.envelope.message_id)
+
+
+def mark(letter: Letter) -> OutboxMessage:
+    """The broker has it; returns what is known of it now."""
+    mark_sent([letter.envelope.message_id])
+    return row_of(letter)
+
+
+def come_to_look() -> None:
+    """It is time to look whether what was sent was handled."""
+    unsettled = OutboxMessage.objects.filter(sent_at__isnull=False, available_at__isnull=False)
+    unsettled.update(available_at=Now() - timedelta(seconds=1))
+
+
+def test_what_was_handled_before_it_is_marked_is_settled(counter: Counter) -> None:
+    handled, failed = post(), post()
+    hand(handled)
+    counter.on_parcel = lambda command: 1 / 0
+    hand(failed)
+    mark_sent([letter.envelope.message_id for letter in (handled, failed)])
+    for row in map(row_of, (handled, failed)):
+        assert row.sent_at is not None
+        assert (row.sends, row.available_at) == (1, None), "what failed is the inbox's to try again"
+    come_to_look()
+    assert take_unhandled(10) == []
+
+
+@pytest.mark.parametrize(
+    ("sends", "pause"),
+    [(0, 7), (1, 14), (2, 28), (5, 224), (13, 57_344), (14, 86_400), (40, 86_400), (1000, 86_400)],
+)
+def test_what_was_not_handled_is_looked_at_again_after_ever_longer_pauses(
+    settings: Settings, sends: int, pause: float
+) -> None:
+    settings.MESSAGING = settings.MESSAGING | {"RESEND_SECONDS": 7.0}
+    letter, handled = post(), post()
+    OutboxMessage.objects.update(sends=sends)
+    hand(handled)
+    mark_sent([letter.envelope.message_id, handled.envelope.message_id])
+    row = row_of(letter)
+    assert row.sends == sends + 1
+    assert row.sent_at is not None
+    assert row.available_at is not None
+    assert abs((row.available_at - row.sent_at).total_seconds() - pause) < 0.5
+    assert row_of(handled).available_at is None
+
+
+def test_what_was_sent_different_numbers_of_times_is_marked_together(settings: Settings) -> None:
+    settings.MESSAGING = settings.MESSAGING | {"RESEND_SECONDS": 10.0}
+    parcels = [post() for _ in range(6)]
+    for number, letter in enumerate(parcels):
+        OutboxMessage.objects.filter(pk=letter.envelope.message_id).update(sends=number % 3)
+    mark_sent([letter.envelope.message_id for letter in parcels])
+    pauses = [
+        round((row.available_at - row.sent_at).total_seconds())
+        for row in map(row_of, parcels)
+        if row.available_at and row.sent_at
+    ]
+    assert pauses == [10, 20, 40] * 2
+
+
+def test_what_is_marked_again_does_not_disturb_what_is_not_there() -> None:
+    letter = post()
+    mark_sent([letter.envelope.message_id, UUID(int=1)])
+    mark_sent([])
+    assert row_of(letter).sends == 1
+
+
+def test_before_its_time_nobody_looks_at_what_was_sent() -> None:
+    mark(post())
+    assert take_unhandled(10) == take_pending(10) == []
+
+
+def test_what_was_sent_and_not_handled_is_sent_again_under_the_same_id(counter: Counter) -> None:
+    counter.on_parcel = lambda command: leave_a_trace()
+    letter = post(saga=UUID(int=5))
+    for sends in (1, 2, 3):
+        first_sent = mark(letter).sent_at
+        come_to_look()
+        assert take_pending(10) == [], "it is not pending"
+        (again,) = take_unhandled(10)
+        assert again.envelope == structs.replace(letter.envelope, sends=sends)
+        assert again.payload == letter.payload
+        assert take_unhandled(10) == [], "it is leased"
+        assert row_of(letter).sent_at == first_sent, "it was sent, whatever comes of the next time"
+    hand(again)
+    hand(letter)
+    assert (claim(letter).status, claim(letter).repeats, traces()) == ("done", 1, 1)
+
+
+def test_the_lease_of_what_is_sent_again_runs_out_as_well() -> None:
+    mark(post())
+    for _ in range(2):
+        come_to_look()
+        assert len(take_unhandled(10)) == 1
+
+
+def test_what_was_handled_meanwhile_is_settled_and_not_sent(counter: Counter) -> None:
+    done, failed, lost = post(), post(), post()
+    for letter in (done, failed, lost):
+        mark(letter)
+    hand(done)
+    counter.on_parcel = lambda command: 1 / 0
+    hand(failed)
+    come_to_look()
+    assert [letter.envelope.message_id for letter in take_unhandled(10)] == [lost.envelope.message_id]
+    assert row_of(done).available_at is None
+    assert row_of(failed).available_at is None
+    assert row_of(done).sends == 1
+
+
+def test_much_that_was_handled_does_not_hide_what_was_not() -> None:
+    parcels = [post() for _ in range(7)]
+    for letter in parcels:
+        mark(letter)
+    for letter in parcels[:6]:
+        hand(letter)
+    come_to_look()
+    assert [letter.envelope.message_id for letter in take_unhandled(2)] == [parcels[6].envelope.message_id]
+    assert OutboxMessage.objects.filter(available_at=None).count() == 6
+
+
+def test_what_was_handled_and_could_not_be_marked_is_settled_and_not_sent() -> None:
+    """For example because its relay died in between."""
+    letter = post()
+    hand(letter)
+    assert take_pending(10) == []
+    row = row_of(letter)
+    assert row.available_at is None
+    assert row.sent_at is not None
+
+
+def test_a_relay_looks_for_what_the_broker_lost_and_stops_when_it_is_handled(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MESSAGING = settings.MESSAGING | {"RESEND_SECONDS": 0.05}
+    monkeypatch.setattr(relay, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(relay, "SWEEP_SECONDS", 0.05)
+    basket = Basket()
+    with running(basket):
+        letter = post()
+        wait_until(lambda: len(basket.letters) >= 3, 10, "it is sent again and again")
+        hand(basket.letters[-1])
+        wait_until(lambda: row_of(letter).available_at is None, 10, "it is settled")
+    assert {each.envelope.message_id for each in basket.letters} == {letter.envelope.message_id}
+    assert [each.envelope.sends for each in basket.letters] == list(range(len(basket.letters)))
+    assert claim(letter).status == "done"
+
+
+def test_a_relay_looks_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    basket = Basket()
+    mine = by_hand(basket)
+    mine.sweep()
+    mark(post())
+    come_to_look()
+    mine.sweep()
+    assert basket.letters == []
+    monkeypatch.setattr(relay, "CHECK_SECONDS", 0.0)
+    mine.sweep()
+    assert len(basket.letters) == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "lease"), [(0, 60), (59, 60), (120, 120), (900, 900), (86_400, 86_400)], ids=str
+)
+def test_the_lease_of_a_failed_message_grows_with_the_time_since_its_last_attempt(
+    counter: Counter, since: float, lease: float
+) -> None:
+    counter.on_parcel = lambda command: 1 / 0
+    letter = post()
+    hand(letter)
+    now = timezone.now()
+    InboxMessage.objects.update(
+        handled_at=now - timedelta(seconds=since), next_attempt_at=now - timedelta(seconds=1)
+    )
+    assert len(take_failed(10)) == 1
+    until = claim(letter).next_attempt_at
+    assert until is not None
+    assert abs((until - now).total_seconds() - lease) < 3
+    assert take_failed(10) == []
+
+
+def test_the_pauses_of_what_nobody_takes_double(counter: Counter) -> None:
+    """Its queue is long: it is sent again less and less often."""
+    counter.on_parcel = lambda command: 1 / 0
+    letter = post()
+    hand(letter)
+    leases: list[float] = []
+    for _ in range(4):
+        kept = claim(letter)
+        assert kept.next_attempt_at is not None
+        passed = kept.next_attempt_at - timezone.now() + timedelta(seconds=1)
+        InboxMessage.objects.update(
+            handled_at=kept.handled_at - passed, next_attempt_at=kept.next_attempt_at - passed
+        )
+        assert len(take_failed(10)) == 1
+        until = claim(letter).next_attempt_at
+        assert until is not None
+        leases.append((until - timezone.now()).total_seconds())
+    assert all(abs(lease - wanted) < 15 for lease, wanted in zip(leases, (60, 60, 120, 240), strict=True))
 
 
 # --- Time -----------------------------------------------------------------------------------------
@@ -333,7 +550,7 @@ def test_a_failed_message_is_published_when_its_next_attempt_is_due(
         hand(letter)
         wait_until(lambda: basket.letters, 5, "it is published")
         assert 0.2 <= time.monotonic() - began < 0.7
-    assert basket.letters == [letter]
+    assert [each.envelope.message_id for each in basket.letters] == [letter.envelope.message_id]
 
 
 def test_much_that_falls_due_at_once_is_taken_together() -> None:

@@ -32,6 +32,7 @@ from orders.table_service import (
 )
 from pizzahouse.messaging import history, outbox
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+from pizzahouse.messaging.relay import letter_of
 from pizzahouse.messaging.testing import deliver, hand, letters, sent
 from tests.unit.postoffice import travelling
 from tests.unit.test_table_service import LINES, MENU, OFFER, Table, baking
@@ -329,6 +330,31 @@ def test_the_manager_can_write_the_bill_off() -> None:
     table = at_manager(BILLING)
     table.when(decide("write off")).expect(ThankClient(table="TBL1"), state=THANKING)
     table.when(ClientThanked(table="TBL1")).expect(state=CLOSED)
+
+
+def test_a_bill_that_is_written_off_does_not_come_any_more() -> None:
+    table = at_manager(BILLING)
+    bill = OutboxMessage.objects.get(type="ShowBill")
+    table.when(decide("write off"))
+    hand(letter_of(bill))
+    assert InboxMessage.objects.get(message_id=bill.id).status == "ignored"
+    assert not Bill.objects.exists()
+
+
+def test_pizzas_that_are_written_off_before_they_are_served_are_discarded() -> None:
+    table = at_manager(SERVING)
+    recalled = [CancelPizza(pizza) for pizza in table.pizzas()]
+    table.when(decide("write off")).expect(*recalled, ThankClient(table="TBL1"), state=THANKING)
+    assert table.claim().detail == "otto: write off: regulars; withdrawn: ServePizzas"
+    table.when(PizzaCancelled(recalled[0].kitchen_order_id, discarded=True)).expect(state=THANKING)
+
+
+def test_an_order_of_thousands_can_be_called_off() -> None:
+    lines = tuple(OrderLine(1000, "pmghr", "xl", 1400, "EUR") for _ in range(8))
+    table = baking(lines)
+    table.when(Cancel(by="anna", reason="too much"))
+    assert len(table.answers()) == 8000
+    assert InboxMessage.objects.filter(type="DoPizza", status="ignored").count() == 8000
 
 
 def test_what_comes_after_the_manager_was_called_is_as_good_as_in_time() -> None:

@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 from orders import embedded
 from orders.cli import Exit, Failed, HouseCommand, add_json, print_json, result_console
 from orders.saga import Saga, find
-from pizzahouse.messaging import outstanding
+from pizzahouse.messaging import outstanding, relay
 from pizzahouse.messaging.models import InboxMessage
 
 Status = InboxMessage.Status
@@ -40,7 +40,7 @@ class Retried:
     def advanced(self) -> bool:
         """Whether its saga has made a step since; without a saga, whether it was handled."""
         if self.saga is None:
-            return self.now is not None and not self.failed
+            return self.now is not None and not self.failed and self.now.status == Status.DONE
         return self.after is not None and self.after.version > self.saga.version
 
     @property
@@ -59,11 +59,16 @@ class Retried:
             return f"failed again: {self.now.error.partition(chr(10))[0]}"
         if self.now.status == Status.IGNORED:
             return f"ignored: {self.now.detail}"
-        if self.saga and self.saga.outcome:
-            return f"handled; its saga was {self.saga.state} before"
+        if self.saga is None:
+            return f"handled: {self.after} has begun" if self.after else "handled"
+        return self._advance(self.saga)
+
+    def _advance(self, saga: Saga) -> str:
+        if saga.outcome:
+            return f"handled; its saga was {saga.state} before"
         if not self.advanced:
             return "handled, but its saga has not gone on yet"
-        return f"advanced: {self.saga.state} → {self.after.state}" if self.saga and self.after else "handled"
+        return f"advanced: {saga.state} → {self.after.state}" if self.after else "handled"
 
     def as_json(self) -> dict[str, Any]:
         """In plain values."""
@@ -80,10 +85,11 @@ class Retried:
 
 @dataclass
 class Report:
-    """Everything that was sent again, and how much was left."""
+    """Everything that was sent again, how much was left, and what cannot be sent."""
 
     retried: list[Retried] = field(default_factory=list)
     left: int = 0
+    unreadable: list[InboxMessage] = field(default_factory=list)
 
 
 class Command(HouseCommand):
@@ -104,17 +110,21 @@ class Command(HouseCommand):
         with _workers():
             report = _retry(rows, options["wait"])
         if options["json"]:
-            print_json({"messages": [each.as_json() for each in report.retried], "left": report.left})
+            unreadable = [str(row.message_id) for row in report.unreadable]
+            sent = [each.as_json() for each in report.retried]
+            print_json({"messages": sent, "left": report.left, "unreadable": unreadable})
         else:
             self._print(report)
-        if any(each.failed for each in report.retried):
+        if any(each.failed for each in report.retried) or (report.unreadable and options["ids"]):
             self.code = Exit.ERROR
         elif any(each.now is None for each in report.retried):
             self.code = Exit.STILL_RUNNING
 
     def _print(self, report: Report) -> None:
+        for row in report.unreadable:
+            self.stderr.write(f"{row.type} {row.message_id} was never readable, and is not sent: {row.error}")
         if not report.retried:
-            self.stderr.write("None is dead.")
+            self.stderr.write("There is nothing to send again.")
             return
         console = result_console()
         for each in report.retried:
@@ -133,6 +143,8 @@ def _chosen(options: dict[str, Any]) -> list[InboxMessage]:
     """The rows that were meant. Raises Failed."""
     if bool(options["ids"]) == options["dead"]:
         raise Failed("Say which: their ids, or --dead. See `manage.py messages`.", Exit.USAGE)
+    if options["type"] and not options["dead"]:
+        raise Failed("--type goes with --dead.", Exit.USAGE)
     if options["dead"]:
         dead = InboxMessage.objects.filter(status=Status.DEAD).order_by("id")
         return list(dead.filter(type=options["type"]) if options["type"] else dead)
@@ -155,17 +167,22 @@ def _workers() -> AbstractContextManager[None]:
 
 
 def _retry(rows: list[InboxMessage], wait: float) -> Report:
-    report = Report()
-    rest = list(rows)
+    report = Report(unreadable=[row for row in rows if not relay.is_kept_as_it_came(row)])
+    rest = [row for row in rows if row not in report.unreadable]
     for stage in _stages(rest):
-        tried = [Retried(row, row.attempts, find(row.saga_id) if row.saga_id else None) for row in stage]
+        now = {row.pk: row.attempts for row in InboxMessage.objects.filter(pk__in=[row.pk for row in stage])}
+        tried = [Retried(row, now.get(row.pk, row.attempts), _saga(row)) for row in stage]
         outstanding.resend(row.message_id for row in stage)
         _watch(tried, wait)
         report.retried += tried
         if any(each.failed or each.now is None for each in tried):
             break
-    report.left = len(rows) - len(report.retried)
+    report.left = len(rest) - len(report.retried)
     return report
+
+
+def _saga(row: InboxMessage) -> Saga | None:
+    return find(row.saga_id) if row.saga_id else None
 
 
 def _stages(rows: list[InboxMessage]) -> Iterator[list[InboxMessage]]:
@@ -198,6 +215,8 @@ def _look(tried: list[Retried]) -> bool:
 def _look_at_sagas(tried: list[Retried]) -> bool:
     """True while a saga whose message was handled has not gone on."""
     for each in tried:
-        if each.saga is not None and each.may_advance:
+        if each.saga is None and each.now is not None:
+            each.after = _saga(each.row)  # it may have been what begins it
+        elif each.saga is not None and each.may_advance:
             each.after = type(each.saga)._default_manager.filter(pk=each.saga.pk).first()
     return any(each.may_advance for each in tried)
