@@ -62,6 +62,13 @@ CANCEL = Cancel(by="anna", reason="a fly in the soup")
 GAVE_UP = "the kitchen cannot make it"
 
 
+@pytest.fixture(autouse=True)
+def _stocked() -> None:
+    """Whatever tests that commit have left of it."""
+    for item in MenuItem.objects.all():
+        Stock.objects.update_or_create(code=item.code, defaults={"left": 1_000_000})
+
+
 def refused(pizza: UUID, reason: str = "sold out") -> PizzaRefused:
     return PizzaRefused(pizza, "pmghr", reason)  # type: ignore[arg-type]
 
