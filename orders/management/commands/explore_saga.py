@@ -7,10 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from orders.cli import Exit, HouseCommand, add_json, print_json, result_console, scenario_of
+from orders.cli import Exit, Failed, HouseCommand, add_json, print_json, result_console, scenario_of
 from orders.explorer import findings
-from orders.explorer.explore import explore
+from orders.explorer.explore import explore, start
 from orders.explorer.worlds import Bounds, Explored
+from orders.saga import Saga
+from pizzahouse.messaging import messages
+from pizzahouse.messaging.errors import InvalidMessage
 
 DEFAULTS = Bounds()
 WHAT = {
@@ -57,6 +60,7 @@ class Command(HouseCommand):
 
     def handle(self, **options: Any) -> None:
         scenario = scenario_of(options["scenario"])
+        _check(scenario, options)
         stock = options["pizzas"] if options["stock"] is None else options["stock"]
         bounds = Bounds(**{name: options[name] for name in Bounds._fields})
         began = time.monotonic()
@@ -94,3 +98,16 @@ class Command(HouseCommand):
         console.print(f"States of the saga: {', '.join(explored.states)}.")
         found = len(explored.findings)
         console.print("Nothing is wrong there." if not found else f"Findings: {found}.")
+
+
+def _check(scenario: type[Saga], options: dict[str, Any]) -> None:
+    """Refuse at once what would only be found in the end. Raises Failed."""
+    try:
+        messages.encode(start(scenario, options["pizzas"]))
+    except InvalidMessage as error:
+        raise Failed(
+            f"--pizzas {options['pizzas']} cannot be ordered: {error.__cause__ or error}", Exit.USAGE
+        ) from error
+    file = options["write_test"]
+    if file is not None and not file.parent.is_dir():
+        raise Failed(f"There is no folder {file.parent} to write the test to.", Exit.USAGE)
