@@ -16,7 +16,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from structlog.contextvars import bound_contextvars
 
 from pizzahouse.messaging import failures, inbox, outbox, relay
-from pizzahouse.messaging.envelope import Envelope, queue_name, unseal
+from pizzahouse.messaging.envelope import Envelope, Letter, queue_name, unseal
 from pizzahouse.messaging.errors import (
     AlreadyHandled,
     DuplicateContract,
@@ -122,10 +122,16 @@ def perform(message: Message, *, to: str = "", saga: UUID | None = None) -> Inbo
     with transaction.atomic():
         message_id = outbox.put(message, to=to, saga=saga)
     letter = relay.letter_of(OutboxMessage.objects.get(pk=message_id))
-    arguments: dict[str, Any] = msgspec.json.decode(letter.seal())["kwargs"]
-    deliver(_handlers[letter.envelope.actor_name], **arguments)
+    hand(letter)
     relay.mark_sent([message_id])
     return InboxMessage.objects.get(message_id=message_id, handler=letter.envelope.actor_name)
+
+
+def hand(letter: Letter, *, redelivered: bool = False) -> None:
+    """Deliver one message to its handler in this process, as a broker would. redelivered: as one does that
+    has delivered it before."""
+    arguments: dict[str, Any] = msgspec.json.decode(letter.seal())["kwargs"]
+    deliver(_handlers[letter.envelope.actor_name], redelivered=redelivered, **arguments)
 
 
 def deliver(handler: Handler, /, *args: Any, redelivered: bool = False, **arguments: Any) -> None:

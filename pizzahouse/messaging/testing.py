@@ -7,18 +7,17 @@ assert sent("ServePizzas", saga=saga)
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-import msgspec
 from django.db.models.functions import Now
 
 from pizzahouse.messaging import relay
 from pizzahouse.messaging.envelope import Letter
-from pizzahouse.messaging.handling import deliver as handle
-from pizzahouse.messaging.handling import handlers
+from pizzahouse.messaging.handling import hand
 from pizzahouse.messaging.messages import Message, decode
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+
+__all__ = ["deliver", "hand", "letters", "sent"]
 
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 MANY = 10_000  # deliveries; more means that messages go round in circles
@@ -50,12 +49,6 @@ def _due(later: bool | timedelta) -> list[Letter]:
     letters = [*relay.take_pending(MANY), *relay.take_failed(MANY)]
     relay.mark_sent([letter.envelope.message_id for letter in letters])
     return letters
-
-
-def hand(letter: Letter) -> None:
-    """Deliver one message to its handler, as a worker would."""
-    arguments: dict[str, Any] = msgspec.json.decode(letter.seal())["kwargs"]
-    handle(handlers()[letter.envelope.actor_name], **arguments)
 
 
 def sent(name: str = "", *, saga: UUID | None = None) -> list[Message]:

@@ -1,11 +1,11 @@
 """Claims while many deliver at once, each over a connection of its own."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from django.db import connection, models, transaction
+from django.db import models, transaction
 from msgspec import structs
 from pytest_django import Settings
 from uuid_utils.compat import uuid7
@@ -18,6 +18,7 @@ from pizzahouse.messaging import failures, outbox, outstanding, relay
 from pizzahouse.messaging.envelope import Letter
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 from pizzahouse.messaging.testing import deliver, hand, letters, sent
+from tests.threads import at_once, wait_for_waiters
 from tests.unit.postoffice import (
     Counter,
     ParcelSent,
@@ -26,42 +27,16 @@ from tests.unit.postoffice import (
     committed,
     leave_a_trace,
     post,
+    redeliver,
     traces,
     travelling,
 )
-from tests.unit.test_failures import redeliver, wait_for_waiters
 from tests.unit.test_table_service import LINES, Table
 from waiter.contracts import OrderLine, OrderPlaced, ServePizzas
 from waiter.models import Deed
 
 pytestmark = committed
 THREADS = 8
-
-
-def at_once(*work: Callable[[], object]) -> None:
-    """Do it all at the same time, each in a thread of its own; raises what one of them raises."""
-    together = threading.Barrier(len(work))
-    raised: list[BaseException] = []
-
-    def run(each: Callable[[], object]) -> None:
-        try:
-            with connection.cursor() as cursor:  # so that connecting does not queue them up
-                cursor.execute("SELECT 1")
-            together.wait(20)
-            each()
-        except BaseException as error:  # noqa: BLE001  (raised again below)
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=[each]) for each in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(40)
-    assert not any(thread.is_alive() for thread in threads)
-    if raised:
-        raise raised[0]
 
 
 def deliver_at_once(deliveries: Sequence[Letter]) -> None:

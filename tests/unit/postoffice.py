@@ -13,6 +13,7 @@ from pizzahouse.messaging.envelope import Letter
 from pizzahouse.messaging.handling import handles
 from pizzahouse.messaging.messages import Command, Event, Message
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+from pizzahouse.messaging.testing import hand
 from waiter.models import Deed
 
 OFFICE, SENDER = "tests", "tests.sender"
@@ -73,6 +74,11 @@ def post(message: Message | None = None, **options: Any) -> Letter:
 def travelling(message_id: UUID) -> Letter:
     """The message of this id."""
     return relay.letter_of(OutboxMessage.objects.get(pk=message_id))
+
+
+def redeliver(letter: Letter) -> None:
+    """Deliver it as a broker does that has delivered it before."""
+    hand(letter, redelivered=True)
 
 
 def claim(letter: Letter) -> InboxMessage:

@@ -19,12 +19,11 @@ from kitchen.contracts import PizzaDone
 from orders.table_service import TableService
 from pizzahouse.messaging import handling, outstanding, relay
 from pizzahouse.messaging.envelope import Envelope, Letter
-from pizzahouse.messaging.handling import deliver as receive
-from pizzahouse.messaging.handling import handlers, handles
+from pizzahouse.messaging.handling import handles
 from pizzahouse.messaging.messages import Command
 from pizzahouse.messaging.models import InboxMessage
 from pizzahouse.messaging.testing import hand, sent
-from tests.servers import wait_until
+from tests.threads import meanwhile, wait_for_waiters
 from tests.unit.postoffice import (
     Counter,
     ParcelSent,
@@ -33,6 +32,7 @@ from tests.unit.postoffice import (
     committed,
     leave_a_trace,
     post,
+    redeliver,
     traces,
 )
 from tests.unit.test_table_service import baking
@@ -47,12 +47,6 @@ on_postgresql = pytest.mark.skipif(
 
 class Killed(BaseException):
     """Stands for the end of a worker: nothing that follows is run, and no outcome is recorded."""
-
-
-def redeliver(letter: Letter) -> None:
-    """Deliver it as a broker does that has delivered it before."""
-    arguments: dict[str, Any] = msgspec.json.decode(letter.seal())["kwargs"]
-    receive(handlers()[letter.envelope.actor_name], redelivered=True, **arguments)
 
 
 def make_due() -> None:
@@ -75,47 +69,6 @@ def work_through(letter: Letter) -> int:
         make_due()
         queue, again = relay.take_failed(10), False
     return killed
-
-
-@contextmanager
-def meanwhile(*work: Callable[[], object]) -> Iterator[None]:
-    """Do it in threads of their own; at the end wait for them, and raise what one of them raised."""
-    raised: list[BaseException] = []
-
-    def run(each: Callable[[], object]) -> None:
-        try:
-            each()
-        except BaseException as error:  # noqa: BLE001  (raised again below)
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=[each]) for each in work]
-    for thread in threads:
-        thread.start()
-    yield
-    for thread in threads:
-        thread.join(30)
-    assert not any(thread.is_alive() for thread in threads)
-    if raised:
-        raise raised[0]
-
-
-def waiting() -> int:
-    """How many connections to this database wait for somebody's lock."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")  # a transaction sees it once, and keeps that
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return int(cursor.fetchone()[0])
-
-
-def wait_for_waiters(count: int = 1) -> None:
-    """Return when so many wait; SQLite does not tell, so there what comes is what must come in any order."""
-    if connection.vendor == "postgresql":
-        wait_until(lambda: waiting() == count, 10, f"{count} wait")
 
 
 class Door:

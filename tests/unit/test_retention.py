@@ -15,8 +15,6 @@ from orders.contracts import StartTableService
 from orders.table_service import BILLING, CLOSED, TableService
 from pizzahouse.messaging import outbox, outstanding, relay, retention
 from pizzahouse.messaging.envelope import Letter
-from pizzahouse.messaging.handling import deliver as receive
-from pizzahouse.messaging.handling import handlers
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 from pizzahouse.messaging.testing import deliver, hand, sent
 from tests.unit.postoffice import (
@@ -27,6 +25,7 @@ from tests.unit.postoffice import (
     claim,
     leave_a_trace,
     post,
+    redeliver,
     traces,
     travelling,
 )
@@ -236,11 +235,6 @@ def test_a_saga_goes_on_when_what_is_old_is_deleted_half_way() -> None:
 
 
 # --- Delivered once more afterwards ---------------------------------------------------------------
-
-
-def redeliver(letter: Letter) -> None:
-    arguments: dict[str, Any] = msgspec.json.decode(letter.seal())["kwargs"]
-    receive(handlers()[letter.envelope.actor_name], redelivered=True, **arguments)
 
 
 def sent_before(letter: Letter) -> None:
