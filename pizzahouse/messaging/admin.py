@@ -1,7 +1,7 @@
 """The outbox and the inbox, to look at: searchable, read-only."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,16 +11,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.text import Truncator
+from unfold.admin import ModelAdmin
 
+from pizzahouse.messaging.errors import shortened
+from pizzahouse.messaging.handling import handlers
+from pizzahouse.messaging.messages import contracts
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
-
-SHORT = 150  # characters of an error in a list
-
-
-def shortened(text: str) -> str:
-    """An error as one line of a list."""
-    return Truncator(text.partition("\n")[0]).chars(SHORT)
+from pizzahouse.messaging.paging import BoundedPaginator
 
 
 def as_typed(text: str) -> str:
@@ -44,10 +41,12 @@ def exactly(field: str) -> Callable[[Any, Any], str]:
     return column
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """What happened is not edited. Searching for an id finds the rows with it in `id_fields`."""
 
     id_fields: Sequence[str] = ()
+    show_full_result_count = False
+    paginator = BoundedPaginator
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -65,18 +64,54 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         try:
             wanted = UUID(search_term.strip())
         except ValueError:
-            return super().get_search_results(request, queryset, search_term)
+            found: tuple[QuerySet[Any], bool] = super().get_search_results(request, queryset, search_term)
+            return found
         anywhere = Q(*((name, wanted) for name in self.id_fields), _connector=Q.OR)
         return queryset.filter(anywhere), False
+
+
+class KnownFilter(admin.SimpleListFilter):
+    """By what the code knows, where Django would ask all rows which values there are."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, value) for value in sorted(self.known())]
+
+    def known(self) -> Iterable[str]:
+        """The values to choose from."""
+        raise NotImplementedError
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = {str(self.parameter_name): self.value()}
+        return queryset.filter(**chosen) if self.value() else queryset
+
+
+class TypeFilter(KnownFilter):
+    title = parameter_name = "type"
+
+    def known(self) -> Iterable[str]:
+        return (contract.__name__ for contract in contracts())
+
+
+class HandlerFilter(KnownFilter):
+    title = parameter_name = "handler"
+
+    def known(self) -> Iterable[str]:
+        return handlers()
+
+
+class DestinationFilter(KnownFilter):
+    title = parameter_name = "destination"
+
+    def known(self) -> Iterable[str]:
+        return {name.rpartition(".")[0] for name in handlers()}
 
 
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(ReadOnlyAdmin):
     list_display = ["type", "destination", "created", "due", "sent", "saga_id"]
-    list_filter = [("sent_at", admin.EmptyFieldListFilter), "destination", "type"]
+    list_filter = [("sent_at", admin.EmptyFieldListFilter), DestinationFilter, TypeFilter]
     search_fields = ["type"]
     id_fields = ["id", "saga_id"]
-    show_full_result_count = False
     fields = [
         *("id", "type", "destination", "reply_to", "saga_id", "causation_id", "trace"),
         *("created", "due", "available", "sent", "sends", "content", "handling"),
@@ -97,10 +132,9 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 @admin.register(InboxMessage)
 class InboxMessageAdmin(ReadOnlyAdmin):
     list_display = ["handler", "status", "attempts", "handled", "problem", "saga_id"]
-    list_filter = ["status", "handler"]
+    list_filter = ["status", HandlerFilter]
     search_fields = ["type", "error"]
     id_fields = ["message_id", "saga_id"]
-    show_full_result_count = False
     fields = [
         *("type", "handler", "status", "handled", "attempts", "repeats", "next_attempt"),
         *("saga_id", "origin", "step", "from_state", "to_state", "detail"),

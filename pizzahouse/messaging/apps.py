@@ -10,7 +10,8 @@ class MessagingConfig(AppConfig):
     verbose_name = "Messages"
 
     def ready(self) -> None:
-        from pizzahouse.messaging import checks  # noqa: F401  (registers them)
+        from pizzahouse.messaging import checks, tracing  # noqa: F401  (registers the checks)
 
-        # Every process knows every handler, so that each can tell a mistyped destination.
-        autodiscover_modules("actors")
+        # Every process knows every handler, so that each can tell a mistyped destination, and every effect.
+        autodiscover_modules("actors", "effects")
+        tracing.start()

@@ -14,10 +14,12 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.message import Message
 from dramatiq.middleware import Middleware
 
+from pizzahouse.messaging import metrics
 from pizzahouse.messaging.consumer import UNREADABLE, EmbeddedConsumer, SafeConsumer, keep_unreadable
 from pizzahouse.messaging.envelope import Letter
 
 if TYPE_CHECKING:
+    from pizzahouse.messaging.glance import Depth
     from pizzahouse.messaging.relay import Publisher, Relay
 
 HEARTBEAT_SECONDS = 30
@@ -80,12 +82,23 @@ class SafeRabbitmqBroker(RabbitmqBroker):
 
         return RabbitmqPublisher(self.connects_with, sorted(self.queues), self.queue_arguments)
 
+    def depths(self, queues: Iterable[str]) -> "dict[str, Depth] | None":
+        """How many messages are ready in each of these queues, and how many consume it; None where the
+        broker does not answer within two seconds."""
+        from pizzahouse.messaging import glance
+
+        return glance.depths(self.connects_with, queues)
+
 
 class EmbeddedBroker(Broker):
     """A broker inside one process, for the embedded default: the same outbox, inbox, relay and actors.
     It keeps nothing; `outstanding.recover` brings back on the next start what it had."""
 
     queues: dict[str, SimpleQueue[bytes]]
+
+    def __init__(self, middleware: list[Middleware] | None = None) -> None:
+        super().__init__(middleware)
+        self.open_consumers: set[EmbeddedConsumer] = set()
 
     def declare_queue(self, queue_name: str) -> None:
         if queue_name not in self.queues:
@@ -105,6 +118,14 @@ class EmbeddedBroker(Broker):
         """A publisher for this process's relay."""
         return EmbeddedPublisher(self)
 
+    def depths(self, queues: Iterable[str]) -> "dict[str, Depth]":
+        """How many messages wait in each of these queues, and how many consumers of it are open."""
+        consumed = [consumer.queue_name for consumer in self.open_consumers.copy()]
+        return {
+            name: (self.queues[name].qsize() if name in self.queues else 0, consumed.count(name))
+            for name in queues
+        }
+
 
 class EmbeddedPublisher:
     """Publishes into the embedded broker's queues, which confirm at once."""
@@ -121,6 +142,7 @@ class EmbeddedPublisher:
     def publish(self, letters: Iterable[Letter]) -> None:
         for letter in letters:
             self.broker.queues[letter.queue].put(letter.seal())
+            metrics.published.inc()
             if self.relay is not None:
                 self.relay.confirm([letter.envelope.message_id])
 
@@ -136,6 +158,8 @@ class RelayMiddleware(Middleware):
 
         handling.closing.clear()
         relay.start(broker.publisher())
+        metrics.workers.set(1)
+        metrics.threads.set(worker.worker_threads)
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
         from pizzahouse.messaging import handling
@@ -143,6 +167,9 @@ class RelayMiddleware(Middleware):
         handling.closing.set()
 
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
-        from pizzahouse.messaging import relay
+        from pizzahouse.messaging import relay, tracing
 
         relay.stop()
+        metrics.workers.set(0)
+        metrics.threads.set(0)
+        tracing.flush()

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from dramatiq.middleware import Retries
 
-from pizzahouse.messaging import handling
+from pizzahouse.messaging import handling, tracing
 from pizzahouse.messaging.broker import EmbeddedBroker, RelayMiddleware, SafeRabbitmqBroker
 from pizzahouse.messaging.messages import Command, contracts, owner
 
@@ -121,4 +121,18 @@ def check_handlers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Fo
         )
         for contract in contracts()
         if issubclass(contract, Command) and contract not in handled
+    ]
+
+
+@register()
+def check_tracing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Found:
+    """Traces that are asked for can be made."""
+    if not settings.MESSAGING["OTLP_ENDPOINT"] or not tracing.missing():
+        return []
+    return [
+        Error(
+            "OTEL_EXPORTER_OTLP_ENDPOINT asks for traces, and OpenTelemetry is not installed.",
+            hint=f"Install it: {tracing.INSTALL}. Or unset the variable.",
+            id="messaging.E009",
+        )
     ]

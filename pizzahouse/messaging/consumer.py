@@ -209,6 +209,7 @@ class EmbeddedConsumer(Consumer):
         self.queue_name = queue_name
         self.queue = broker.queues[queue_name]
         self.timeout = timeout / 1000  # seconds
+        broker.open_consumers.add(self)
 
     def __next__(self) -> Delivery | None:
         try:
@@ -226,3 +227,6 @@ class EmbeddedConsumer(Consumer):
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """What was not handled is in the outbox; the next start sends it again."""
+
+    def close(self) -> None:
+        self.broker.open_consumers.discard(self)

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from pizzahouse.messaging.errors import InvalidMessage
 
+Trace = Annotated[str, Meta(pattern=r"^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?\Z")]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,100}\Z")]
 
 
@@ -22,7 +23,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     reply_to: Name = ""  # the address that the answering events go to
     saga: UUID | None = None  # the correlation: all messages of one saga share it
     causation: UUID | None = None  # the message that caused this one
-    trace: Annotated[str, Meta(max_length=55)] = ""  # W3C traceparent, handed on from message to message
+    trace: Trace = ""  # W3C traceparent: of what it was put in (see `tracing`)
     created_at: datetime | None = None
     due_at: datetime | None = None  # only where it was put with a delay
     sends: Annotated[int, Meta(ge=0)] = 0  # how often it was sent before, as far as is known
@@ -42,9 +43,19 @@ def unseal(arguments: dict[str, Any]) -> tuple[Envelope, object]:
     """The envelope, and the payload's plain values, from a Dramatiq message's keyword arguments.
     Raises InvalidMessage."""
     try:
-        return msgspec.convert(arguments["envelope"], Envelope), arguments["payload"]
+        return _envelope(arguments["envelope"]), arguments["payload"]
     except (KeyError, msgspec.ValidationError) as error:
         raise InvalidMessage(f"its envelope is unreadable: {error!r}") from error
+
+
+def _envelope(values: Any) -> Envelope:
+    """A trace that is none is left out: no message fails because of it."""
+    try:
+        return msgspec.convert(values, Envelope)
+    except msgspec.ValidationError:
+        if not isinstance(values, dict) or "trace" not in values:
+            raise
+        return msgspec.convert({name: values[name] for name in values if name != "trace"}, Envelope)
 
 
 class Letter(msgspec.Struct, frozen=True):

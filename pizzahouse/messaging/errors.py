@@ -1,5 +1,14 @@
 """What can go wrong with a message. Each docstring is the message: what happened, and what to do."""
 
+from django.utils.text import Truncator
+
+SHORT = 150  # characters of an error in a list
+
+
+def shortened(text: str) -> str:
+    """An error as one line of a list."""
+    return Truncator(text.partition("\n")[0]).chars(SHORT)
+
 
 class MessagingError(Exception):
     """Something is wrong with a message."""
@@ -38,3 +47,21 @@ class AlreadyHandled(MessagingError):
 class WorkerDied(MessagingError):
     """The worker that handled this message ended before the message did: it was killed, ran out of memory,
     or the message makes it crash. Look at the worker's last log lines, mend the cause, then retry."""
+
+
+class NotDead(MessagingError):
+    """This message is not dead any more: somebody was faster, and sent it again, replaced or discarded it.
+    Nothing was changed. Look at what came of it."""
+
+
+class Unreadable(MessagingError):
+    """This message has no envelope that can be read, so that it cannot be sent again, with whatever content.
+    Look at it as it arrived, have its sender put it anew if it matters, then discard it."""
+
+
+class NotSkippable(MessagingError):
+    """This step cannot be skipped. Nothing was changed; look at what the process waits for now."""
+
+
+class NoSuchGroup(MessagingError):
+    """No group of messages has this key. Go back to the list of the groups, and choose one there."""

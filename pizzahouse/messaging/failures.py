@@ -20,7 +20,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from pizzahouse.messaging import relay
+from pizzahouse.messaging import metrics, relay
 from pizzahouse.messaging.envelope import Envelope
 from pizzahouse.messaging.errors import AlreadyHandled, WorkerDied
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
@@ -56,12 +56,13 @@ def held(envelope: Envelope, *, wait: bool) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
 
 
-def begin(envelope: Envelope, handler: str, arguments: Any) -> bool:
+def begin(envelope: Envelope, handler: str, arguments: Any) -> InboxMessage | None:
     """Note that a worker begins with a message that was delivered or sent before. Whatever kills its worker
     (`os._exit`, the kernel out of memory) leaves no other trace, and would be delivered for ever.
 
-    Returns False where it must not be handled now: it was begun so before, and that never ended. It is
-    recorded as a failed attempt, and comes back after a pause, apart from those it was delivered with.
+    Returns None; or its row, where it must not be handled now: it was begun so before, and that never
+    ended. It is recorded as a failed attempt, and comes back after a pause, apart from those it was
+    delivered with.
     Raises AlreadyHandled, also for what was handled so long ago that its rows were pruned.
     """
     with transaction.atomic():
@@ -77,11 +78,12 @@ def begin(envelope: Envelope, handler: str, arguments: Any) -> bool:
                 message=_keepable_json(arguments),
                 next_attempt_at=Now() + timedelta(seconds=relay.RETRY_LEASE_SECONDS),
             )
-            return True
+            return None
     if handled:
         raise AlreadyHandled(f"{envelope.type} {envelope.message_id} at {handler}")
-    record_failure(envelope, handler, WorkerDied(f"begun at {row.started_at:%Y-%m-%d %H:%M:%S}"), arguments)
-    return False
+    metrics.deaths.inc()
+    died = WorkerDied(f"begun at {row.started_at:%Y-%m-%d %H:%M:%S}")
+    return record_failure(envelope, handler, died, arguments)
 
 
 def leave(envelope: Envelope, handler: str) -> bool:

@@ -15,7 +15,7 @@ import structlog
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from structlog.contextvars import bound_contextvars
 
-from pizzahouse.messaging import failures, inbox, outbox, relay
+from pizzahouse.messaging import failures, inbox, metrics, outbox, relay, tracing
 from pizzahouse.messaging.envelope import Envelope, Letter, queue_name, unseal
 from pizzahouse.messaging.errors import (
     AlreadyHandled,
@@ -121,6 +121,11 @@ def perform(message: Message, *, to: str = "", saga: UUID | None = None) -> Inbo
     process end in between, a relay sends it. Returns what came of it; raises what `outbox.put` raises."""
     with transaction.atomic():
         message_id = outbox.put(message, to=to, saga=saga)
+    return handle_now(message_id)
+
+
+def handle_now(message_id: UUID) -> InboxMessage:
+    """Handle a message that was put, and committed, here and now. Returns what came of it."""
     letter = relay.letter_of(OutboxMessage.objects.get(pk=message_id))
     hand(letter)
     relay.mark_sent([message_id])
@@ -139,33 +144,56 @@ def deliver(handler: Handler, /, *args: Any, redelivered: bool = False, **argume
     be acknowledged; raises only where nothing could be recorded: then it must be delivered again.
 
     redelivered: the broker says that it has delivered it before."""
-    with _patience():
-        connection.ensure_connection()
-        used = connection.connection
-        try:
-            envelope, payload = unseal(arguments)
-        except InvalidMessage as error:
-            record_unreadable(handler.name, {"args": args, "kwargs": arguments}, error)
-            return
-        careful = redelivered or _is_doubtful(envelope)
-        with (
-            bound_contextvars(saga=str(envelope.saga), message=str(envelope.message_id)),
-            _watched(handler, envelope, redelivered) if careful else nullcontext(True) as ours,
-        ):
-            if not ours:
-                log.info("another worker is at it", type=envelope.type)
-                return
-            try:
-                if careful and not failures.begin(envelope, handler.name, arguments):
-                    log.error("begun before and never ended", type=envelope.type)
-                    return
-                _attempt_until_alone(handler, envelope, payload)
-            except AlreadyHandled:
-                _record_repeat(handler, envelope)
-            except Exception as error:
-                if isinstance(error, LOSSES) and (_is_lost(used) or _is_contention(error)):
-                    raise  # it says nothing of the message
-                _record(handler, envelope, arguments, error)
+    began, came = metrics.begin(), metrics.PUT_BACK
+    try:
+        with _patience():
+            came = _deliver(handler, args, redelivered, arguments)
+    finally:
+        metrics.end(handler.name, came, began)
+
+
+def _deliver(handler: Handler, args: tuple[Any, ...], redelivered: bool, arguments: dict[str, Any]) -> str:
+    """The same; returns the outcome, in a word."""
+    connection.ensure_connection()
+    try:
+        envelope, payload = unseal(arguments)
+    except InvalidMessage as error:
+        record_unreadable(handler.name, {"args": args, "kwargs": arguments}, error)
+        return Status.DEAD
+    careful = redelivered or _is_doubtful(envelope)
+    if careful:
+        metrics.again(handler.name)
+    with (
+        bound_contextvars(saga=str(envelope.saga), message=str(envelope.message_id)),
+        tracing.handling(envelope, handler.name) as traced,
+        _watched(handler, envelope, redelivered) if careful else nullcontext(True) as ours,
+    ):
+        if ours:
+            outcome = _settle(handler, traced, payload, arguments, careful)
+        else:
+            log.info("another worker is at it", type=envelope.type)
+            outcome = Outcome(metrics.LEFT)
+        tracing.tell(outcome)
+    if outcome.status == Status.DONE:
+        metrics.tell(handler.name, outcome)
+    return outcome.status
+
+
+def _settle(handler: Handler, envelope: Envelope, payload: object, arguments: Any, careful: bool) -> Outcome:
+    """Handle it, or put on record why that did not work; returns what came of it."""
+    used = connection.connection
+    try:
+        died = failures.begin(envelope, handler.name, arguments) if careful else None
+        if died is not None:
+            log.error("begun before and never ended", type=envelope.type)
+            return Outcome(died.status)
+        return _attempt_until_alone(handler, envelope, payload)
+    except AlreadyHandled:
+        return _record_repeat(handler, envelope)
+    except Exception as error:
+        if isinstance(error, LOSSES) and (_is_lost(used) or _is_contention(error)):
+            raise  # it says nothing of the message
+        return _record(handler, envelope, arguments, error)
 
 
 def _is_doubtful(envelope: Envelope) -> bool:
@@ -202,17 +230,15 @@ def _patience() -> Iterator[None]:
         raise
 
 
-def _attempt_until_alone(handler: Handler, envelope: Envelope, payload: object) -> None:
+def _attempt_until_alone(handler: Handler, envelope: Envelope, payload: object) -> Outcome:
     """Who collides with others in the database (a deadlock, say) was rolled back, and tries again."""
     for _ in range(MOST_COLLISIONS - 1):
         try:
-            _attempt(handler, envelope, payload)
+            return _attempt(handler, envelope, payload)
         except OperationalError as error:
             if not _is_contention(error):
                 raise
-        else:
-            return
-    _attempt(handler, envelope, payload)
+    return _attempt(handler, envelope, payload)
 
 
 def _is_contention(error: Exception) -> bool:
@@ -220,7 +246,7 @@ def _is_contention(error: Exception) -> bool:
     return getattr(cause, "sqlstate", None) in CONTENTION or "database is locked" in str(error)
 
 
-def _attempt(handler: Handler, envelope: Envelope, payload: object) -> None:
+def _attempt(handler: Handler, envelope: Envelope, payload: object) -> Outcome:
     began = time.perf_counter()
     if envelope.type != handler.contract.__name__:
         raise UnknownMessage(f"{envelope.type} at {handler.name}")
@@ -234,6 +260,7 @@ def _attempt(handler: Handler, envelope: Envelope, payload: object) -> None:
     state = {"state": outcome.to_state} if outcome.to_state else {}
     ms = round((time.perf_counter() - began) * 1000, 1)
     log.info(outcome.status, type=envelope.type, ms=ms, **state)
+    return outcome
 
 
 def _run(handler: Handler, function: Callable[..., Answer], message: Message, envelope: Envelope) -> Outcome:
@@ -255,26 +282,31 @@ def _put_answers(answer: Event | After | Iterable[Event | After] | None) -> Outc
     return Outcome()
 
 
-def _record(handler: Handler, envelope: Envelope, arguments: Any, error: Exception) -> None:
+def _record(handler: Handler, envelope: Envelope, arguments: Any, error: Exception) -> Outcome:
     hopeless = isinstance(error, (InvalidMessage, UnknownMessage, UnknownDestination))
     row = failures.record_failure(envelope, handler.name, error, arguments, hopeless=hopeless)
     if row.status in (Status.DONE, Status.IGNORED):
-        _record_repeat(handler, envelope)  # it failed on what it had done the first time
-    elif row.status == Status.DEAD:
+        return _record_repeat(handler, envelope)  # it failed on what it had done the first time
+    tracing.failed(error, row)
+    if row.status == Status.DEAD:
         log.error("dead", type=envelope.type, attempts=row.attempts, exc_info=error)
     else:
         log.warning("failed", type=envelope.type, attempts=row.attempts, error=row.error)
+    return Outcome(row.status)
 
 
-def _record_repeat(handler: Handler, envelope: Envelope) -> None:
+def _record_repeat(handler: Handler, envelope: Envelope) -> Outcome:
     failures.record_repeat(envelope, handler.name)
     log.info("was handled before", type=envelope.type)
+    return Outcome(metrics.REPEATED)
 
 
 def record_unreadable(handler: str, arguments: Any, error: Exception) -> None:
     """Keep a message that is not one of ours, dead, in the inbox: never in a queue that forgets it."""
     envelope = Envelope(message_id=_identity(arguments), type="?", destination=handler)
     failures.record_failure(envelope, handler, error, arguments, hopeless=True)
+    if handler not in _handlers:
+        metrics.unreadable()
     log.error("unreadable message", handler=handler, error=str(error))
 
 

@@ -10,6 +10,12 @@ from pizzahouse.messaging.messages import kind
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 
 Status = InboxMessage.Status
+_LEFT: dict[str, str] = {  # what became of a message that came again
+    Status.DEAD: "it is dead, and was left alone",
+    Status.IGNORED: "it is settled, and was left alone",
+    Status.FAILED: "it is tried again",
+    Status.DONE: "handled once",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +76,7 @@ def _handled(claim: InboxMessage) -> Iterator[Entry]:
     if claim.status == Status.IGNORED:
         yield Entry(at, "ignored", claim.type, *ids, *states, claim.detail)
     if claim.repeats:
-        then = "it is dead, and was left alone" if claim.status == Status.DEAD else "handled once"
-        detail = f"delivered {claim.repeats} more times at {claim.handler}, {then}"
+        detail = f"delivered {claim.repeats} more times at {claim.handler}, {_LEFT[claim.status]}"
         yield Entry(at, "ignored", claim.type, *ids, detail=detail)
 
 

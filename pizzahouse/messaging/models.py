@@ -91,6 +91,7 @@ class InboxMessage(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name = "inbox message"
+        permissions = [("edit_inboxmessage", "Can edit or discard a dead message")]
         constraints = [models.UniqueConstraint(fields=["message_id", "handler"], name="inbox_claim")]
         indexes = [
             models.Index(
@@ -98,7 +99,11 @@ class InboxMessage(models.Model):
                 name="inbox_failed",
                 condition=models.Q(status="failed"),
             ),
-            models.Index(fields=["saga_id"], name="inbox_dead", condition=models.Q(status="dead")),
+            models.Index(
+                fields=["saga_id"],
+                name="inbox_trouble",
+                condition=models.Q(status__in=["failed", "dead"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ from django.db.models.expressions import CombinedExpression, DatabaseDefault
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from pizzahouse.messaging import relay, rows
+from pizzahouse.messaging import relay, rows, tracing
 from pizzahouse.messaging.envelope import Envelope, Letter
 from pizzahouse.messaging.errors import OutsideTransaction, UnknownDestination
 from pizzahouse.messaging.messages import Command, Message, encode, owner
@@ -154,16 +154,17 @@ def _address(
         reply_to=reply_to,
         saga=saga,
         causation=cause.message_id if cause else None,
-        trace=cause.trace if cause else _new_trace(saga or message_id, message_id),
+        trace=cause.trace if cause else _new_trace(contract.__name__, saga, message_id),
         created_at=now,
         due_at=now + pause if delay > 0 else None,
     )
     return Letter(envelope, encode(message), max(delay, 0.0))
 
 
-def _new_trace(saga: UUID, message_id: UUID) -> str:
+def _new_trace(name: str, saga: UUID | None, message_id: UUID) -> str:
     """A W3C traceparent: the saga is the trace, its first message the root span."""
-    return f"00-{saga.hex}-{message_id.hex[16:]}-01"
+    trace = f"00-{(saga or message_id).hex}-{message_id.hex[16:]}-01"
+    return tracing.root(trace, name, saga)
 
 
 def _check_destination(to: str, name: str) -> None:

@@ -90,6 +90,12 @@ def of(saga_id: UUID, *contracts: type[Message]) -> list[Outstanding]:
     return [_outstanding(row, claims.get(row.id), now) for row in unhandled]
 
 
+def where(row: OutboxMessage) -> Outstanding:
+    """Where a message is that nobody has handled yet."""
+    failing = InboxMessage.objects.filter(message_id=row.id, status__in=(Status.FAILED, Status.DEAD))
+    return _outstanding(row, failing.first(), timezone.now())
+
+
 def _outstanding(row: OutboxMessage, claim: InboxMessage | None, now: datetime) -> Outstanding:
     names = (row.id, row.type, row.destination)
     if claim is not None:
@@ -98,7 +104,7 @@ def _outstanding(row: OutboxMessage, claim: InboxMessage | None, now: datetime) 
         return Outstanding(*names, Why.SENT, row.sent_at, saga_id=row.saga_id)
     if row.due_at is not None and row.due_at > now:
         return Outstanding(*names, Why.SCHEDULED, row.created_at, row.due_at, saga_id=row.saga_id)
-    return Outstanding(*names, Why.PENDING, row.created_at, saga_id=row.saga_id)
+    return Outstanding(*names, Why.PENDING, row.due_at or row.created_at, saga_id=row.saga_id)
 
 
 def _failing(claim: InboxMessage, destination: str) -> Outstanding:
@@ -163,31 +169,44 @@ def withdraw(saga_id: UUID, *contracts: type[Message], why: str) -> list[Outstan
     """Take back messages of a saga that nobody has handled yet, wherever they are: they are claimed here,
     as ignored, so that whoever gets one later finds it handled. One that is being handled at this moment
     is waited for, and stays what it is. Returns what is taken back."""
-    wanted = {each.message_id: each for each in of(saga_id, *contracts)}
-    if not wanted:
-        return []
-    settled = {"status": Status.IGNORED, "detail": f"withdrawn: {why}", "next_attempt_at": None}
-    claims = InboxMessage.objects.filter(message_id__in=wanted)
+    wanted = of(saga_id, *contracts)
+    back = claim_as_ignored(wanted, f"withdrawn: {why}")
+    return [each for each in wanted if each.message_id in back]
+
+
+def claim_as_ignored(wanted: Iterable[Outstanding], detail: str) -> set[UUID]:
+    """Claim outstanding messages here, as ignored, for this reason. One that is being handled at this
+    moment is waited for. Returns the ids of those that are ignored for it now; the others were handled."""
+    settled = _ignored(detail)
+    new = [
+        InboxMessage(
+            message_id=each.message_id,
+            handler=f"{each.destination}.{each.type}",
+            type=each.type,
+            saga_id=each.saga_id,
+            **settled,
+        )
+        for each in wanted
+    ]
+    claims = InboxMessage.objects.filter(message_id__in=[row.message_id for row in new])
     # First what is new: it waits for whoever is about to claim one, or to record that one failed.
-    InboxMessage.objects.bulk_create(
-        [
-            InboxMessage(
-                message_id=each.message_id,
-                handler=f"{each.destination}.{each.type}",
-                type=each.type,
-                saga_id=saga_id,
-                **settled,
-            )
-            for each in wanted.values()
-        ],
-        ignore_conflicts=True,
-        batch_size=BATCH,
-    )
+    InboxMessage.objects.bulk_create(new, ignore_conflicts=True, batch_size=BATCH)
     claims.filter(status__in=(Status.FAILED, Status.DEAD)).update(**settled)
-    withdrawn = claims.filter(status=Status.IGNORED, detail=settled["detail"])
+    withdrawn = claims.filter(status=Status.IGNORED, detail=detail)
     back = set(withdrawn.values_list("message_id", flat=True))
     OutboxMessage.objects.filter(id__in=back).update(available_at=None)
-    return [each for each in wanted.values() if each.message_id in back]
+    return back
+
+
+def settle(row: InboxMessage, detail: str) -> None:
+    """Settle a message that failed, and whose row is locked, as ignored for this reason."""
+    InboxMessage.objects.filter(pk=row.pk).update(**_ignored(detail))
+    OutboxMessage.objects.filter(id=row.message_id).update(available_at=None)
+
+
+def _ignored(detail: str) -> dict[str, Any]:
+    rest = {"handled_at": Now(), "started_at": None, "next_attempt_at": None}
+    return {"status": Status.IGNORED, "detail": detail, **rest}
 
 
 def recover() -> int:

@@ -18,6 +18,7 @@ import pika
 import structlog
 from pika.exceptions import AMQPError
 
+from pizzahouse.messaging import metrics
 from pizzahouse.messaging.envelope import Letter
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class RabbitmqPublisher:
 
     def _drain(self) -> None:
         self._scheduled = False
+        before = self._tag
         while self._waiting and self.connected:
             since, letter = self._waiting[0]
             if time.monotonic() - since > HOLD_SECONDS:
@@ -151,11 +153,13 @@ class RabbitmqPublisher:
             self._unconfirmed[self._tag] = since, letter
             self._waiting.popleft()  # only now: `ready` and `stop` count in other threads, and miss none
             self._channel.basic_publish("", letter.queue, letter.seal(), _properties(letter), mandatory=True)
+        metrics.published.inc(self._tag - before)
 
     def _on_returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
         """The queue is gone. Declare it again; the message is sent when its lease has run out."""
         log.error("returned by the broker: no such queue", queue=method.routing_key)
         self._returned.add(properties.message_id)
+        metrics.returned.inc()
         self._declare(method.routing_key)
 
     def _on_confirm(self, frame: Any) -> None:
@@ -166,6 +170,7 @@ class RabbitmqPublisher:
         letters = [self._unconfirmed.pop(tag)[1] for tag in tags]
         if isinstance(method, pika.spec.Basic.Nack):
             log.warning("refused by the broker", messages=len(letters))
+            metrics.refused.inc(len(letters))
             return  # sent again when the lease has run out
         self._relay.confirm([kept for letter in letters if (kept := self._kept(letter))])
 

@@ -36,6 +36,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Greatest, Now
 
+from pizzahouse.messaging import metrics
 from pizzahouse.messaging.envelope import Envelope, Letter, unseal
 from pizzahouse.messaging.errors import InvalidMessage
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
@@ -137,6 +138,7 @@ class Relay(threading.Thread):
     def confirm(self, message_ids: Sequence[UUID]) -> None:
         """The broker has these. Called by the publisher, from its thread."""
         self.confirmed.extend(message_ids)
+        metrics.confirmed.inc(len(message_ids))
 
     def mark(self) -> None:
         """Mark sent what was confirmed, batch by batch. Losing a mark is harmless (the message is sent again
@@ -151,6 +153,7 @@ class Relay(threading.Thread):
 
     def sweep(self) -> None:
         """Lease and publish what is due, batch by batch. Nothing is leased while the broker is away."""
+        metrics.sweeps.inc()
         now = time.monotonic()
         while self._due and self._due[0] <= now:
             heapq.heappop(self._due)
@@ -204,6 +207,7 @@ def take_unhandled(limit: int) -> list[Letter]:
     letters = _take(OutboxMessage.objects.filter(sent_at__isnull=False), limit)
     if letters:
         log.warning("sent long ago and never handled: they are sent again", messages=len(letters))
+        metrics.UNHANDLED.inc(len(letters))
     return letters
 
 
@@ -237,7 +241,9 @@ def take_failed(limit: int) -> list[Letter]:
         InboxMessage.objects.filter(id__in=[row.id for row in rows]).update(
             next_attempt_at=ExpressionWrapper(Now() + Greatest(shortest, since), DateTimeField())
         )
-    return [letter for row in rows if (letter := _failed_letter(row))]
+    letters = [letter for row in rows if (letter := _failed_letter(row))]
+    metrics.FAILED_BEFORE.inc(len(letters))
+    return letters
 
 
 def is_kept_as_it_came(row: InboxMessage) -> bool:

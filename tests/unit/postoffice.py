@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
+from django.apps import apps
 from django.db import transaction
 from msgspec import Meta
 
@@ -94,3 +95,9 @@ def leave_a_trace(note: str = "") -> None:
 def traces() -> int:
     """How often it was left."""
     return Deed.objects.count()
+
+
+def tables() -> dict[str, list[dict[str, Any]]]:
+    """All rows that there are."""
+    models = [model for model in apps.get_models() if model._meta.managed]
+    return {each._meta.db_table: list(each._base_manager.order_by("pk").values()) for each in models}

@@ -106,6 +106,14 @@ def test_of_a_saga_each_message_that_was_not_handled_is_told_with_its_reason(mad
     assert {(each.type, each.destination, each.saga_id) for each in found} == {("SendParcel", "tests", SAGA)}
 
 
+def test_what_was_due_later_waits_only_since_then(made: Made) -> None:
+    due = timezone.now() - timedelta(seconds=1)
+    put = OutboxMessage.objects.filter(id=id_of(made[Why.SCHEDULED]))
+    put.update(created_at=due - timedelta(hours=1), due_at=due)
+    [late] = [each for each in outstanding.of(SAGA) if each.message_id == id_of(made[Why.SCHEDULED])]
+    assert (late.why, late.since) == (Why.PENDING, due)
+
+
 def test_what_is_outstanding_says_since_when_until_when_and_how_it_failed(made: Made) -> None:
     told = {each.why: each for each in outstanding.of(SAGA)}
     now = timezone.now()

@@ -83,6 +83,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "inbox message",
+                "permissions": [("edit_inboxmessage", "Can edit or discard a dead message")],
                 "ordering": ["-id"],
                 "indexes": [
                     models.Index(
@@ -91,7 +92,9 @@ class Migration(migrations.Migration):
                         name="inbox_failed",
                     ),
                     models.Index(
-                        condition=models.Q(("status", "dead")), fields=["saga_id"], name="inbox_dead"
+                        condition=models.Q(("status__in", ["failed", "dead"])),
+                        fields=["saga_id"],
+                        name="inbox_trouble",
                     ),
                 ],
                 "constraints": [

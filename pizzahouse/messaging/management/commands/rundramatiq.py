@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django_dramatiq.management.commands.rundramatiq import Command as RunDramatiq
 
+from pizzahouse.messaging import exposition
 from pizzahouse.messaging.broker import EmbeddedBroker
 from pizzahouse.messaging.envelope import queue_name
 
@@ -28,6 +29,8 @@ class Command(RunDramatiq):
             options["queues"] = [self._queue(name) for name in options["queues"]]
         if options["path"] == ".":
             options["path"] = [str(settings.BASE_DIR)]  # works from any folder
+        if settings.MESSAGING["METRICS_PORT"]:
+            options["forks"] = [*options["forks"], exposition.prepare()]
         super().handle(**options)
 
     def _queue(self, name: str) -> str:
