@@ -34,6 +34,7 @@ def refuse_pizza(command: DoPizza) -> Answer:
 @handles(DoPizza, refused=refuse_pizza)
 def do_pizza(command: DoPizza) -> None:
     """Takes one from the stock. The database refuses a known pizza, and less than nothing in stock."""
+    oven.check(command.code)
     burned = oven.burns()
     answer = (
         PizzaRefused(command.kitchen_order_id, command.code, BURNED)

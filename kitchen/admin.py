@@ -1,6 +1,7 @@
 """What was baked, to look at, and what there is to bake with, to be filled up."""
 
 from django.contrib import admin
+from unfold.admin import ModelAdmin
 
 from kitchen.models import KitchenOrder, Stock
 from pizzahouse.messaging.admin import ReadOnlyAdmin
@@ -14,5 +15,5 @@ class KitchenOrderAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Stock)
-class StockAdmin(admin.ModelAdmin):
+class StockAdmin(ModelAdmin):
     list_display = ["code", "left"]

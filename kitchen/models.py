@@ -15,7 +15,7 @@ class KitchenOrder(models.Model):
         DISCARDED = "discarded", "baked and thrown away"
 
     id = models.UUIDField(primary_key=True)
-    visit = models.UUIDField(null=True, help_text="The table's visit it belongs to.")
+    visit = models.UUIDField(null=True, db_index=True, help_text="The table's visit it belongs to.")
     code = models.CharField(max_length=20, help_text="Empty where it was cancelled before it was ordered.")
     size = models.CharField(max_length=20)
     status = models.CharField(max_length=10, choices=Status, default=Status.TAKEN)

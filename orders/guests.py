@@ -11,10 +11,10 @@ from prompt_toolkit.validation import ValidationError, Validator
 
 from orders import order_text
 from orders.cli import note_console, result_console
-from orders.money import in_words
 from pizzahouse.messaging import outbox
 from pizzahouse.messaging.handling import ask
 from pizzahouse.messaging.models import InboxMessage
+from pizzahouse.money import in_words
 from waiter.contracts import (
     BillQuestion,
     GetQuestion,

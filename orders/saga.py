@@ -29,6 +29,7 @@ from pizzahouse.messaging.messages import Command, Event, Message
 from pizzahouse.messaging.rows import lock
 
 COMPLETED = "completed"
+RUNNING, OVERDUE, STOPPED = "running", "overdue", "stopped"  # how it stands, until it has an outcome
 LONGEST_PAUSE = 86_400.0  # seconds until a saga that keeps asking asks once more
 
 
@@ -44,15 +45,19 @@ class UnknownSaga(MessagingError):
 
 class Saga(models.Model):
     """What every scenario has. `outcomes` names its final states and what each means; `for_humans` the
-    states that wait for a human, and have no deadline."""
+    states that wait for a human, and have no deadline; `for_guests` those that wait for a guest."""
 
     outcomes: ClassVar[dict[str, str]] = {}
     for_humans: ClassVar[frozenset[str]] = frozenset()
+    for_guests: ClassVar[frozenset[str]] = frozenset()
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     table = models.CharField(max_length=20)
     # No index on what every step changes: the update then touches no index at all (PostgreSQL's HOT).
     state = FSMField(default=NEW, protected=True)
+    standing = models.CharField(
+        max_length=50, default=RUNNING, help_text="Running, overdue, stopped for a human, or its outcome."
+    )
     version = models.PositiveIntegerField(default=0, help_text="How many steps it has made.")
     undo = models.JSONField(default=list, blank=True, help_text="What would undo the steps made so far.")
     stopped_in = models.CharField(max_length=50, blank=True, help_text="Where a human was called.")
@@ -66,10 +71,18 @@ class Saga(models.Model):
         abstract = True
         ordering: ClassVar[list[str]] = ["-id"]
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["table"], name="%(class)s_table"),
+            # Found also by what a table's name begins with.
+            models.Index(fields=["table"], name="%(class)s_table", opclasses=["varchar_pattern_ops"]),
             models.Index(
                 fields=["started_at"], name="%(class)s_running", condition=models.Q(finished_at=None)
             ),
+            models.Index(
+                fields=["finished_at"],
+                name="%(class)s_finished",
+                condition=models.Q(finished_at__isnull=False),
+            ),
+            # It changes once or twice in a process's life, so what every step changes stays unindexed.
+            models.Index(fields=["standing", "id"], name="%(class)s_standing"),
         ]
 
     def __str__(self) -> str:
@@ -154,8 +167,9 @@ class Saga(models.Model):
             self.undo.append(step.compensation)
         if self.state in self.for_humans:
             self.stopped_in = before
-        if self.state in self.outcomes:
+        if self.outcome:
             self.finished_at = timezone.now()
+        self.standing = self.outcome or (STOPPED if self.state in self.for_humans else RUNNING)
         if self.state != before or not self._has_time(step.within):
             self._set_deadline(step.within)
         return step.method
@@ -182,6 +196,7 @@ class Saga(models.Model):
         if event.asked and (DeadlinePassed, self.state) in self.steps():
             return self._step(event)
         self.ask_again()
+        self.standing = OVERDUE
         pause = max(event.within, min(event.within * 2.0 ** min(event.asked, 30), LONGEST_PAUSE))
         self._put_deadline(DeadlinePassed(self.state, event.within, event.asked + 1), pause)
         return "ask_again"
@@ -213,10 +228,13 @@ class Saga(models.Model):
         return saga
 
     @classmethod
-    def preview(cls, saga_id: UUID, message: Message) -> tuple[Outcome, list[Letter]]:
-        """What would come of this message now, and which messages would be put: everything is undone."""
-        envelope = Envelope(uuid7(), type(message).__name__, cls.address(), saga=saga_id)
-        with transaction.atomic(), outbox.collecting(envelope) as work:
+    def preview(
+        cls, saga_id: UUID, message: Message, envelope: Envelope | None = None
+    ) -> tuple[Outcome, list[Letter]]:
+        """What would come of this message now, and which messages would be put: everything is undone.
+        envelope: the one it came in, where it came before."""
+        new = Envelope(uuid7(), type(message).__name__, cls.address(), saga=saga_id)
+        with transaction.atomic(), outbox.collecting(envelope or new) as work:
             outcome = cls.receive(message)
             transaction.set_rollback(True)
         return outcome, work.letters
@@ -247,6 +265,11 @@ class Saga(models.Model):
     def figures(self) -> dict[str, Any]:
         """What a scenario wants told of a saga besides, in plain values."""
         return {}
+
+    @property
+    def because(self) -> str:
+        """Why it has ended, or needs a human, where a scenario tells it: "the guests left"."""
+        return ""
 
     def waits_for(self) -> list[outstanding.Outstanding]:
         """What was put and not handled yet, but for its own deadline."""

@@ -8,10 +8,10 @@ from msgspec import convert, to_builtins
 
 from menu.contracts import GetMenu, MenuGot
 from orders.contracts import Cancel, DeadlinePassed, Decide
-from orders.money import sums
 from orders.saga import COMPLETED, Saga
 from orders.steps import NEW, hours, minutes, step
 from pizzahouse.messaging.messages import Command
+from pizzahouse.money import sums
 from waiter.contracts import (
     Apologize,
     BillPaid,
@@ -50,6 +50,7 @@ class SimpleServing(Saga):
 
     outcomes: ClassVar[dict[str, str]] = {CLOSED: COMPLETED, CALLED_OFF: "called off"}
     for_humans: ClassVar[frozenset[str]] = frozenset({NEEDS_MANAGER})
+    for_guests: ClassVar[frozenset[str]] = frozenset({ORDERING, BILLING})
 
     wish = models.JSONField(default=list, blank=True)
     bill = models.JSONField(default=dict, blank=True, help_text="A sum per currency, in minor units.")

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from orders.money import decimal, in_words
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+from pizzahouse.money import decimal, in_words
 
 Payload = dict[str, Any]
 

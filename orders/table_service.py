@@ -9,10 +9,10 @@ from msgspec import convert, to_builtins
 from kitchen.contracts import SOLD_OUT, CancelPizza, DoPizza, PizzaCancelled, PizzaDone, PizzaRefused
 from menu.contracts import GetMenu, MenuGot
 from orders.contracts import Cancel, DeadlinePassed, Decide, StartTableService, TableServiceStarted
-from orders.money import sums
 from orders.pizzas import OrderedPizzas, Status
 from orders.saga import COMPLETED, Ignored, Saga
 from orders.steps import NEW, hours, minutes, step
+from pizzahouse.money import sums
 from waiter.contracts import (
     Apologize,
     BillPaid,
@@ -56,6 +56,7 @@ class TableService(Saga):
 
     outcomes: ClassVar[dict[str, str]] = {CLOSED: COMPLETED, CALLED_OFF: "called off"}
     for_humans: ClassVar[frozenset[str]] = frozenset({NEEDS_MANAGER})
+    for_guests: ClassVar[frozenset[str]] = frozenset({ORDERING, BILLING})
 
     wish = models.JSONField(default=list, blank=True)
     in_person = models.BooleanField(default=False, help_text="The guests are human, and are asked.")
@@ -244,6 +245,12 @@ class TableService(Saga):
         if self.stopped_in == SERVING and self.withdraw(ServePizzas, why="it was written off"):
             for pizza in self.pizzas.done():  # nobody eats them: the kitchen discards them
                 self.send(CancelPizza(kitchen_order_id=pizza.id))
+
+    @property
+    def because(self) -> str:
+        if self.state == NEEDS_MANAGER and self.stopped_in == BILLING and self.declined:
+            return f"the payment was declined {'once' if self.declined == 1 else f'{self.declined} times'}"
+        return self.off_because
 
     def figures(self) -> dict[str, Any]:
         return {"pizzas": self.pizzas.done().count(), "bill": sums(self.pizzas.bill())}

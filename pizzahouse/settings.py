@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pika
 import structlog
 from django.core.management.utils import get_random_secret_key
+from django.templatetags.static import static
 from environs import Env, ValidationError
 
 env = Env()
@@ -32,6 +33,12 @@ def is_pace(pace: float) -> None:
     """Refuses what is not a factor for pauses."""
     if not 0 <= pace <= 1000:
         raise ValidationError("It is a number from 0 to 1000.")
+
+
+def is_port(port: int) -> None:
+    """Refuses what is not a port."""
+    if not 0 <= port <= 65535:
+        raise ValidationError("It is a number from 0 to 65535.")
 
 
 def is_patience(patience: float) -> None:
@@ -63,14 +70,18 @@ if env.bool("DJANGO_HTTPS", False):
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_REDIRECT_EXEMPT = ["^metrics$"]  # Prometheus asks past the proxy
 
 INSTALLED_APPS = [
     "pizzahouse.messaging",  # before django_dramatiq: its rundramatiq checks more
     "orders",
+    "orders.office",
     "menu",
     "waiter",
     "kitchen",
     "django_dramatiq",
+    "unfold",  # before the admin, whose theme it is
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -79,6 +90,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "pizzahouse.messaging.health.HealthMiddleware",  # first: it answers whatever the host's name, without TLS
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -111,9 +123,37 @@ AUTH_PASSWORD_VALIDATORS = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+LOGIN_REDIRECT_URL = "admin:index"
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static"
 WHITENOISE_USE_FINDERS = True
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "The pizza house",
+    "SITE_HEADER": "The pizza house",
+    "SITE_SYMBOL": "local_pizza",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("office/favicon.svg")}
+    ],
+    "STYLES": [lambda _request: static("office/pages.css"), lambda _request: static("office/office.css")],
+    "SCRIPTS": [lambda _request: static("office/office.js")],
+    "SIDEBAR": {"navigation": "orders.office.navigation.sidebar"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        }
+    },
+}
 
 # --- The database ---------------------------------------------------------------------------------
 
@@ -139,7 +179,7 @@ DATABASES = {"default": DATABASE}
 # --- Messaging ------------------------------------------------------------------------------------
 
 RABBITMQ_URL = env.str("RABBITMQ_URL", "", validate=is_amqp)
-MESSAGING = {
+MESSAGING: dict[str, Any] = {
     # Several houses can share one broker: every queue's name starts with this.
     "QUEUE_PREFIX": env.str("PIZZAHOUSE_QUEUE_PREFIX", ""),
     "QUEUE_TYPE": env.str("PIZZAHOUSE_QUEUE_TYPE", "classic"),
@@ -148,6 +188,11 @@ MESSAGING = {
     "RETRY_SECONDS": env.float("PIZZAHOUSE_RETRY_SECONDS", 1.0),
     # What the broker confirmed and nobody handled is sent again after so long, then after twice that, ...
     "RESEND_SECONDS": env.float("PIZZAHOUSE_RESEND_SECONDS", 300.0),
+    # Where workers show their metrics (0: nowhere), and what one has to know to see any.
+    "METRICS_PORT": env.int("PIZZAHOUSE_METRICS_PORT", 0, validate=is_port),
+    "METRICS_TOKEN": env.str("PIZZAHOUSE_METRICS_TOKEN", ""),
+    # Where traces are sent to (empty: none are made); OpenTelemetry reads the rest of its variables itself.
+    "OTLP_ENDPOINT": env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
 }
 DRAMATIQ_BROKER: dict[str, Any] = {
     "BROKER": "pizzahouse.messaging.broker.SafeRabbitmqBroker",
@@ -172,6 +217,8 @@ PIZZAHOUSE_PATIENCE = env.float("PIZZAHOUSE_PATIENCE", 1.0, validate=is_patience
 PIZZAHOUSE_MISHAPS: dict[str, float] = MISHAPS | env.dict(
     "PIZZAHOUSE_MISHAPS", {}, subcast_values=float, validate=are_mishaps
 )
+# Codes of pizzas for which the oven is too cold, to see what fails then: the kitchen does, at these.
+PIZZAHOUSE_COLD_OVEN: list[str] = env.list("PIZZAHOUSE_COLD_OVEN", [])
 # "simulated": guests pay by themselves; "remote": a payment service tells us (docs/payments.md).
 PIZZAHOUSE_PAYMENT = env.str("PIZZAHOUSE_PAYMENT", "simulated", validate=is_payment)
 PIZZAHOUSE_PAYMENT_SECRET = env.str("PIZZAHOUSE_PAYMENT_SECRET", "")

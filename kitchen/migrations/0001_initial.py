@@ -14,7 +14,10 @@ class Migration(migrations.Migration):
             name="KitchenOrder",
             fields=[
                 ("id", models.UUIDField(primary_key=True, serialize=False)),
-                ("visit", models.UUIDField(help_text="The table's visit it belongs to.", null=True)),
+                (
+                    "visit",
+                    models.UUIDField(db_index=True, help_text="The table's visit it belongs to.", null=True),
+                ),
                 (
                     "code",
                     models.CharField(

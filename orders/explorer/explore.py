@@ -20,6 +20,7 @@ from waiter.contracts import Wish
 # Whatever may go wrong by chance may go wrong; pauses are pauses; deadlines are what the steps say.
 SETTINGS: dict[str, Any] = {
     "PIZZAHOUSE_MISHAPS": {"burned": 0.5, "declined": 0.5, "left": 0.5},
+    "PIZZAHOUSE_COLD_OVEN": (),
     "PIZZAHOUSE_PACE": 1.0,
     "PIZZAHOUSE_PATIENCE": 1.0,
     "PIZZAHOUSE_PAYMENT": "simulated",

@@ -25,6 +25,17 @@ class Bounds(NamedTuple):
         return left if min(left) >= 0 else None
 
 
+BOUNDED = {
+    "duplicates": "events that are said twice",
+    "losses": "messages that are lost, until somebody asks again",
+    "mishaps": "pizzas that burn, cards that are declined, guests who leave",
+    "deadlines": "deadlines that pass although something else could happen",
+    "cancels": "times that somebody cancels",
+    "decisions": "decisions of the manager",
+    "troubles": "of all these together, but for decisions",
+}
+
+
 class World(NamedTuple):
     """A state of the whole house, but for what may still go wrong."""
 

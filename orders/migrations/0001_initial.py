@@ -23,6 +23,14 @@ class Migration(migrations.Migration):
                 ),
                 ("table", models.CharField(max_length=20)),
                 ("state", django_fsm.FSMField(default="new", max_length=50, protected=True)),
+                (
+                    "standing",
+                    models.CharField(
+                        default="running",
+                        help_text="Running, overdue, stopped for a human, or its outcome.",
+                        max_length=50,
+                    ),
+                ),
                 ("version", models.PositiveIntegerField(default=0, help_text="How many steps it has made.")),
                 (
                     "undo",
@@ -76,12 +84,20 @@ class Migration(migrations.Migration):
                 "ordering": ["-id"],
                 "abstract": False,
                 "indexes": [
-                    models.Index(fields=["table"], name="tableservice_table"),
+                    models.Index(
+                        fields=["table"], name="tableservice_table", opclasses=["varchar_pattern_ops"]
+                    ),
                     models.Index(
                         condition=models.Q(("finished_at", None)),
                         fields=["started_at"],
                         name="tableservice_running",
                     ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", False)),
+                        fields=["finished_at"],
+                        name="tableservice_finished",
+                    ),
+                    models.Index(fields=["standing", "id"], name="tableservice_standing"),
                 ],
             },
         ),

@@ -22,6 +22,14 @@ class Migration(migrations.Migration):
                 ),
                 ("table", models.CharField(max_length=20)),
                 ("state", django_fsm.FSMField(default="new", max_length=50, protected=True)),
+                (
+                    "standing",
+                    models.CharField(
+                        default="running",
+                        help_text="Running, overdue, stopped for a human, or its outcome.",
+                        max_length=50,
+                    ),
+                ),
                 ("version", models.PositiveIntegerField(default=0, help_text="How many steps it has made.")),
                 (
                     "undo",
@@ -54,12 +62,20 @@ class Migration(migrations.Migration):
                 "ordering": ["-id"],
                 "abstract": False,
                 "indexes": [
-                    models.Index(fields=["table"], name="simpleserving_table"),
+                    models.Index(
+                        fields=["table"], name="simpleserving_table", opclasses=["varchar_pattern_ops"]
+                    ),
                     models.Index(
                         condition=models.Q(("finished_at", None)),
                         fields=["started_at"],
                         name="simpleserving_running",
                     ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", False)),
+                        fields=["finished_at"],
+                        name="simpleserving_finished",
+                    ),
+                    models.Index(fields=["standing", "id"], name="simpleserving_standing"),
                 ],
             },
         ),

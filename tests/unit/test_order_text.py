@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from menu.contracts import Offer
 from orders.contracts import StartTableService
-from orders.money import decimal, in_words
 from orders.order_text import NotOnTheMenu, UnreadableOrder, check, parse
 from pizzahouse.messaging.messages import encode
+from pizzahouse.money import decimal, in_words
 from waiter.contracts import Wish
 
 MENU = (Offer("pmghr", "Pizza Margherita", "xl", 1400, "EUR"),)
