@@ -28,8 +28,9 @@ def migrate() -> None:
 
 @contextmanager
 def workers() -> Iterator[None]:
-    """Run workers in this process. What a process before left unfinished goes on, too."""
-    outstanding.recover()
+    """Run workers in this process. What an embedded one before left unfinished goes on, too."""
+    if is_embedded():
+        outstanding.recover()
     worker = dramatiq.Worker(dramatiq.get_broker(), worker_threads=THREADS, worker_timeout=100)
     worker.start()
     try:

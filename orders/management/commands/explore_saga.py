@@ -6,25 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db import connection
 
+from orders import embedded
 from orders.cli import Exit, Failed, HouseCommand, add_json, print_json, result_console, scenario_of
 from orders.explorer import findings
 from orders.explorer.explore import explore, start
-from orders.explorer.worlds import Bounds, Explored
+from orders.explorer.worlds import BOUNDED, Bounds, Explored
+from orders.office.models import ExplorerReport
 from orders.saga import Saga
 from pizzahouse.messaging import messages
 from pizzahouse.messaging.errors import InvalidMessage
 
 DEFAULTS = Bounds()
-WHAT = {
-    "duplicates": "events that are said twice",
-    "losses": "messages that are lost, until somebody asks again",
-    "mishaps": "pizzas that burn, cards that are declined, guests who leave",
-    "deadlines": "deadlines that pass although something else could happen",
-    "cancels": "times that somebody cancels",
-    "decisions": "decisions of the manager",
-    "troubles": "of all these together, but for decisions",
-}
 
 
 def _number(text: str) -> int:
@@ -49,29 +43,36 @@ class Command(HouseCommand):
             "--pizzas", type=_number, default=2, metavar="N", help="that the guests order (2)"
         )
         parser.add_argument("--stock", type=_number, metavar="N", help="of each kind that can be baked")
-        for name, what in WHAT.items():
+        for name, what in BOUNDED.items():
             default = getattr(DEFAULTS, name)
             parser.add_argument(
                 f"--{name}", type=_number, default=default, metavar="N", help=f"at most: {what} ({default})"
             )
         parser.add_argument("--most", type=_number, default=5_000_000, metavar="N", help="worlds to look at")
         parser.add_argument("--write-test", type=Path, metavar="FILE", help="the first finding, as a test")
+        parser.add_argument("--keep", action="store_true", help="in the database, for the manager's office")
         add_json(parser)
 
     def handle(self, **options: Any) -> None:
         scenario = scenario_of(options["scenario"])
         _check(scenario, options)
+        if options["keep"]:
+            _check_that_it_can_be_kept()
         stock = options["pizzas"] if options["stock"] is None else options["stock"]
         bounds = Bounds(**{name: options[name] for name in Bounds._fields})
         began = time.monotonic()
         sizes = {"pizzas": options["pizzas"], "stock": stock}
         explored = explore(scenario, **sizes, bounds=bounds, most=options["most"])
         seconds = time.monotonic() - began
+        document = findings.document(explored)
         if options["json"]:
-            document = findings.document(explored)
-            print_json({**document, "bounds": bounds._asdict(), "seconds": round(seconds, 1)})
+            rest = {**sizes, "bounds": bounds._asdict(), "seconds": round(seconds, 1)}
+            print_json({**document, **rest})
         else:
             self._print(explored, seconds)
+        if options["keep"]:
+            report = ExplorerReport.keep(document, {**sizes, **bounds._asdict()}, seconds)
+            self.stderr.write(f"Kept in the database: the manager's office shows it as report {report.pk}.")
         if not explored.complete:
             self.code = Exit.ERROR
             self.stderr.write(
@@ -98,6 +99,20 @@ class Command(HouseCommand):
         console.print(f"States of the saga: {', '.join(explored.states)}.")
         found = len(explored.findings)
         console.print("Nothing is wrong there." if not found else f"Findings: {found}.")
+
+
+def _check_that_it_can_be_kept() -> None:
+    """Say at once what would only be found in the end. While it explores, a database in memory is in the
+    place of this one. Raises Failed, and what the database says of itself."""
+    if connection.vendor == "sqlite" and connection.is_in_memory_db():  # type: ignore[attr-defined]
+        raise Failed(
+            "--keep has nowhere to keep it: DATABASE_URL names a database in memory. Take it away, or name"
+            " the one that the manager's office reads.",
+            Exit.USAGE,
+        )
+    if embedded.is_embedded():
+        embedded.migrate()
+    ExplorerReport.objects.exists()
 
 
 def _check(scenario: type[Saga], options: dict[str, Any]) -> None:
