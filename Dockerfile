@@ -4,8 +4,9 @@ FROM python:3.13-slim
 ENV PYTHONUNBUFFERED=1
 WORKDIR /app
 
-COPY requirements.txt .
-RUN pip install --no-cache-dir --require-hashes -r requirements.txt
+ARG REQUIREMENTS=requirements.txt
+COPY requirements*.txt ./
+RUN pip install --no-cache-dir --require-hashes -r ${REQUIREMENTS}
 
 COPY . .
 # The folder itself belongs to the user, so that the embedded default can keep its SQLite file there.

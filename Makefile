@@ -9,6 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+AXE_VERSION := 4.14.1
+AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
+BROWSER := $(if $(shell command -v npm),$(AXE))
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 NO_SERVERS := TEST_DATABASE_URL=none TEST_RABBITMQ_URL=none
 EMBEDDED := env -u RABBITMQ_URL DATABASE_URL=sqlite://:memory:
@@ -29,9 +32,12 @@ help: ## Show this list
 
 # --- Eat ------------------------------------------------------------------------------------------
 
-.PHONY: serve
+.PHONY: serve open-house
 serve: $(INSTALLED) ## Set everything up and serve a table (TABLE=TBL1)
 	@$(BIN)/python manage.py serve_table "$(TABLE)" $(ARGS)
+
+open-house: $(INSTALLED) ## Set everything up and look around: the office's pages, with guests (ARGS="--busy")
+	@$(BIN)/python manage.py open_house $(ARGS)
 
 # --- The house in containers ----------------------------------------------------------------------
 
@@ -60,15 +66,15 @@ dev-start-serving-customers: $(INSTALLED) ## Serve a table, in as many consoles 
 
 # --- Tests ----------------------------------------------------------------------------------------
 
-.PHONY: test tests-unit tests-coverage tests-mutation explore bench
-test: $(INSTALLED_DEV) ## Run all tests (ARGS="-k kitchen"); REQUIRE_SERVICES=1 lets none be skipped
+.PHONY: test tests-unit tests-coverage tests-mutation screenshots explore bench bench-office
+test: $(INSTALLED_DEV) $(BROWSER) ## Run all tests (ARGS="-k kitchen"); REQUIRE_SERVICES=1 lets none be skipped
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(ARGS)
 
 tests-unit: $(INSTALLED_DEV) ## Run the tests that need no server
 	$(NO_SERVERS) $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal tests/unit $(ARGS)
 
 # Both figures count: `fail_under` mixes lines and branches, so the branches are counted alone, too.
-tests-coverage: $(INSTALLED_DEV) ## Run all tests; at least 95 % of the branches must be covered
+tests-coverage: $(INSTALLED_DEV) $(BROWSER) ## Run all tests; at least 95 % of the branches must be covered
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal --cov --cov-report= --cov-fail-under=0 $(ARGS)
 	$(BIN)/python -m coverage report
@@ -83,12 +89,18 @@ tests-mutation: $(INSTALLED_DEV) ## Change the saga and the kernel in small ways
 	$(NO_SERVERS) $(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
 
+screenshots: $(INSTALLED_DEV) ## Take the pictures of docs/screenshots in a house of its own
+	$(BIN)/python -m tests.browser.screenshots $(ARGS)
+
 explore: $(INSTALLED) ## Go through all that can happen to a process of each scenario (ARGS="--pizzas 1")
 	$(EMBEDDED) $(BIN)/python manage.py explore_saga simple_serving $(ARGS)
 	$(EMBEDDED) $(BIN)/python manage.py explore_saga table_service $(ARGS)
 
 bench: $(INSTALLED) ## Measure the house on DATABASE_URL and RABBITMQ_URL (ARGS="--json")
 	$(BIN)/python manage.py bench $(ARGS)
+
+bench-office: $(INSTALLED) ## Measure the office's pages on a million processes (ARGS="--sagas 100000")
+	$(BIN)/python manage.py bench_office $(ARGS)
 
 # --- Care -----------------------------------------------------------------------------------------
 
@@ -121,6 +133,7 @@ requirements: ## Pin the dependencies of pyproject.toml (ARGS=--upgrade for newe
 	@test -x $(VENV)/uv/bin/uv || { $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv; }
 	$(PIN) --output-file requirements.txt
 	$(PIN) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(PIN) --extra otel --constraint requirements-dev.txt --output-file requirements-otel.txt
 
 # --- What is installed, and when ------------------------------------------------------------------
 
@@ -139,3 +152,9 @@ $(INSTALLED_DEV): requirements-dev.txt requirements.txt | $(BIN)/pip
 	@echo "Installing what the house and its tests need into $(VENV) ..." >&2
 	@$(BIN)/python -m pip install -qq --require-hashes -r requirements-dev.txt
 	@touch $(INSTALLED) $@
+
+# Without it the tests in a browser are skipped, and say so.
+$(AXE):
+	@echo "Installing axe-core, which checks the pages' accessibility, into $(VENV)/axe ..." >&2
+	@npm install --silent --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
+		--prefix $(VENV)/axe axe-core@$(AXE_VERSION) >&2 || echo "It could not be installed." >&2

@@ -91,6 +91,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "pizzahouse.messaging.health.HealthMiddleware",  # first: it answers whatever the host's name, without TLS
+    "orders.office.planning.planned_anew",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

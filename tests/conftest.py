@@ -35,9 +35,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def needs_servers(item: pytest.Item) -> bool:
-    """Tests of integration and acceptance do, but for those that are marked."""
+    """Tests of integration, acceptance and browser do, but for those that are marked."""
     layer = item.path.relative_to(HERE).parts[0]
-    return layer in {"integration", "acceptance"} and not item.get_closest_marker("without_servers")
+    layers = {"integration", "acceptance", "browser"}
+    return layer in layers and not item.get_closest_marker("without_servers")
 
 
 def refuse(reason: str) -> NoReturn:

@@ -128,6 +128,8 @@ def without_house(environment: Mapping[str, str]) -> dict[str, str]:
         "LOG_",
         "DRAMATIQ_",
         "dramatiq_",
+        "OTEL_",
+        "PROMETHEUS_",
     )
     return {name: value for name, value in environment.items() if not name.startswith(settings)}
 

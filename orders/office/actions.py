@@ -179,7 +179,7 @@ class Skip(Action):
         if name not in {each.__name__ for each in stand_ins(saga)}:
             raise Refused(f"It takes no {name or 'event'} while it is {in_plain(saga.state)}.")
         try:
-            event = messages.decode(name, payload)
+            event = dead_letters.checked(name, payload)
             messages.encode(event)
         except MessagingError as error:
             raise Refused(f"{error}. Correct the values.") from error

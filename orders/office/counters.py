@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now, TruncMinute
 from django.utils import timezone
 
@@ -20,7 +20,7 @@ from pizzahouse.messaging.paging import FAR
 from pizzahouse.messaging.relay import LEASE_SECONDS
 
 MINUTES = 30  # of the chart
-MOST_LOOKED_AT = 300  # messages that were sent and may not have been handled
+MOST_LOOKED_AT = 1000  # messages that wait, each of the three ways
 LEASE = timedelta(seconds=LEASE_SECONDS)  # so far ahead may be what is due and not sent
 
 
@@ -50,6 +50,7 @@ class Chart:
     title: str
     figure: str
     bars: list[Bar]
+    named: bool = False  # each bar shows its label
 
 
 def counters() -> list[Counter]:
@@ -115,33 +116,25 @@ def _waiting(now: datetime) -> Chart:
     ]
     worst = max(ages, key=lambda queue: ages[queue], default=None)
     figure = f"{in_words(oldest[worst], now)}, {worst}" if worst else "nothing waits"
-    return Chart("the oldest waiting message", figure, bars)
+    return Chart("the oldest waiting message", figure, bars, named=True)
 
 
 def oldest_waiting() -> dict[str, datetime]:
     """Since when the oldest message of each queue has been waiting. Of very many, only the oldest are looked
     at: what is younger is no trouble yet."""
-    outbox, inbox = OutboxMessage.objects, InboxMessage.objects
-    due = Q(due_at=None) | Q(due_at__lte=Now())
+    outbox, due = OutboxMessage.objects, Q(due_at=None) | Q(due_at__lte=Now())
     pending = outbox.filter(due, sent_at=None, available_at__lte=Now() + LEASE).order_by("available_at")
-    failing = inbox.filter(status__in=TROUBLE).order_by("saga_id")
+    failing = InboxMessage.objects.filter(status__in=TROUBLE).order_by("saga_id")
     waiting: list[tuple[str, Any]] = [
-        *_first(pending).values_list("destination").annotate(since=Min(Coalesce("due_at", "created_at"))),
+        *pending.values_list("destination", Coalesce("due_at", "created_at"))[:MOST_LOOKED_AT],
         *_sent_and_not_handled(),
-        *_first(failing).values_list("handler").annotate(Min("handled_at")),
+        *failing.values_list("handler", "handled_at")[:MOST_LOOKED_AT],
     ]
     oldest: dict[str, datetime] = {}
     for address, since in waiting:
         queue = address.partition(".")[0]
         oldest[queue] = min(oldest.get(queue, since), since)
     return oldest
-
-
-def _first(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """The first ones in the order of an index, in no order."""
-    model: Any = rows.model
-    first: QuerySet[Any] = model.objects.order_by().filter(pk__in=rows.values("pk")[:FAR])
-    return first
 
 
 def _sent_and_not_handled() -> Iterator[tuple[str, datetime]]:

@@ -51,6 +51,28 @@ class PayloadField(forms.JSONField):
             **kwargs,
         )
 
+    def to_python(self, value: Any) -> Any:
+        """The JSON values; what no database keeps, or nobody can read back, is none."""
+        try:
+            found = super().to_python(value)
+            written = json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:  # NaN, half a character, endless digits or brackets
+            raise self._invalid() from error
+        if messages.has_nul(written):
+            raise self._invalid()
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What is shown again: as it was typed, where it is not valid."""
+        try:
+            self.to_python(data)
+        except forms.ValidationError:
+            return InvalidJSONInput(data)
+        return super().bound_data(data, initial)
+
+    def _invalid(self) -> forms.ValidationError:
+        return forms.ValidationError(self.error_messages["invalid"], code="invalid")
+
     def prepare_value(self, value: Any) -> Any:
         """Laid out, to be edited; what was no JSON as it was typed."""
         text = isinstance(value, InvalidJSONInput | str)

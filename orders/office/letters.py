@@ -4,6 +4,7 @@ discard it."""
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from orders.contracts import DeadlinePassed
 from orders.office import foresight
 from orders.office.foresight import Asked, Foreseen, Refused, Sent, Watched, undone
 from orders.office.models import Mending
@@ -75,6 +76,10 @@ class Edit(LetterAction):
             return Foreseen("", notes=[f"It would fail again: {type(error).__name__}: {error}"])
 
     def act(self, row: InboxMessage, asked: Asked) -> Watched:
+        if row.type == DeadlinePassed.__name__:
+            raise Refused(
+                "A process knows its deadline by its id, so another one is ignored. Redrive this one."
+            )
         payload = asked.details.get("payload")
         try:
             return {dead_letters.replace(row, payload, by=asked.by, why=asked.reason): 0}

@@ -19,9 +19,11 @@ from orders.contracts import DeadlinePassed
 from orders.office.models import Process
 from orders.saga import OVERDUE, STOPPED, scenarios
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
+from pizzahouse.messaging.paging import FAR
 
 Status = InboxMessage.Status
 Processes = QuerySet[Any]
+Ids = QuerySet[Any, Any]  # of processes, as `process`; each has an index
 TROUBLE = (Status.DEAD, Status.FAILED)
 MANY = 1000  # tables that begin alike
 
@@ -71,12 +73,19 @@ def search(processes: Processes, text: str) -> Processes:
     begin = Process.objects.filter(begins)
     failing = InboxMessage.objects.filter(status__in=TROUBLE, error__icontains=text).exclude(saga_id=None)
     errors = failing.values(process=F("saga_id"))
-    if begin.order_by()[: MANY + 1].count() <= MANY:
-        among = AlsoAmong if _is_narrowed(processes) else Among
-        return processes.filter(among(begin.values(process=F("pk")), errors))
-    # Each of those is compared with all of these: so many of the newest, and no more.
-    newest = Among(errors.order_by("-saga_id")[:MANY])
-    return processes.filter(begins | Q(newest))
+    if begin.order_by()[: MANY + 1].count() > MANY:
+        # Each of those is compared with all of these: so many of the newest, and no more.
+        return processes.filter(begins | Q(Among(ids(errors, most=MANY))))
+    most = None if processes.query.has_filters() else FAR + 1
+    among = AlsoAmong if _is_narrowed(processes) else Among
+    return processes.filter(among(ids(begin.values(process=F("pk")), errors, most=most)))
+
+
+def ids(*found: Ids, most: int | None = None) -> Ids:
+    """One query of all these; most: the newest so many, where more are nowhere counted."""
+    first, *more = (each.order_by() for each in found)
+    either: Ids = first.union(*more) if more else first.distinct()
+    return either.order_by("-process")[:most] if most else either
 
 
 class Among(Func):
@@ -86,10 +95,8 @@ class Among(Func):
     template, arg_joiner = "%(expressions)s)", " = ANY(ARRAY"
     output_field = BooleanField()
 
-    def __init__(self, *found: QuerySet[Any, Any]) -> None:
-        """found: queries of ids as `process`, with an index each."""
-        first, *more = (each if each.query.is_sliced else each.order_by() for each in found)
-        super().__init__(F("pk"), Subquery(first.union(*more, all=True) if more else first))
+    def __init__(self, found: Ids) -> None:
+        super().__init__(F("pk"), Subquery(found))
 
     def as_sqlite(self, compiler: Any, connection: Any, **kwargs: Any) -> Any:
         return self.as_sql(compiler, connection, template="%(expressions)s", arg_joiner=" IN ", **kwargs)
@@ -175,11 +182,13 @@ class AttentionFilter(admin.SimpleListFilter):
         if wanted not in ATTENTION:
             return queryset
         kinds = [kind for kind in ATTENTION if kind != "any"] if wanted == "any" else [wanted]
-        return queryset.filter(Among(*(ids for kind in kinds for ids in needing(kind))))
+        alone = request.GET.keys() <= {self.parameter_name, "p", "o", "all"}
+        found = ids(*(each for kind in kinds for each in needing(kind)), most=FAR + 1 if alone else None)
+        return queryset.filter(Among(found))
 
 
-def needing(kind: str) -> list[QuerySet[Any, Any]]:
-    """The ids of the processes that need this kind of attention, as `process`: queries with an index each."""
+def needing(kind: str) -> list[Ids]:
+    """The processes that need this kind of attention."""
     inbox, processes = InboxMessage.objects.filter(saga_id__isnull=False), Process.objects.all()
     match kind:
         case "failing":

@@ -79,9 +79,14 @@ def encode(message: Message) -> bytes:
         _decoder(type(message)).decode(payload)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise InvalidMessage(f"{type(message).__name__}: {error}") from error
-    if b"\\u0000" in payload and _NUL.search(payload):
+    if has_nul(payload):
         raise InvalidMessage(f"{type(message).__name__}: PostgreSQL keeps no text with a NUL character")
     return payload
+
+
+def has_nul(payload: bytes) -> bool:
+    """Whether there is a NUL character in a text of this JSON: PostgreSQL keeps none."""
+    return b"\\u0000" in payload and bool(_NUL.search(payload))
 
 
 def decode(name: str, payload: object) -> Message:

@@ -99,8 +99,9 @@ class InboxMessage(models.Model):
                 name="inbox_failed",
                 condition=models.Q(status="failed"),
             ),
+            # With all that is asked of trouble: the rows themselves, far apart, need not be read.
             models.Index(
-                fields=["saga_id"],
+                fields=["saga_id", "status", "attempts"],
                 name="inbox_trouble",
                 condition=models.Q(status__in=["failed", "dead"]),
             ),

@@ -24,20 +24,19 @@ COLD_OVEN = """
     END $$ LANGUAGE plpgsql;
     CREATE TRIGGER oven BEFORE INSERT ON kitchen_kitchenorder FOR EACH ROW EXECUTE FUNCTION bake()
 """
+MENDED = "SELECT status FROM office_mended"
 MEND = "DROP TRIGGER oven ON kitchen_kitchenorder"
 
-# The admin, driven by Django's test client in a process of the house: look, press *retry*, look.
+# The office, driven by Django's test client in a process of the house: look, retry, look.
 PRESS_RETRY = """
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 client = Client(SERVER_NAME="localhost")
 client.force_login(User.objects.create_superuser("chef"))
-page = reverse("admin:orders_tableservice_change", args=["{saga}"])
-print(client.get(page).content.decode())
-pressed = {{"action": "retry", "_selected_action": ["{saga}"]}}
-answer = client.post(reverse("admin:orders_tableservice_changelist"), pressed, follow=True)
-print(answer.content.decode())
+print(client.get(reverse("admin:office_process_change", args=["{saga}"])).content.decode())
+retry = reverse("admin:office_process_mend", args=["{saga}", "retry"])
+print(client.post(retry, {{"do": "1", "reason": "it is warm"}}, follow=True).content.decode())
 """
 
 
@@ -92,6 +91,9 @@ def test_a_dead_message_is_seen_holds_up_no_other_saga_and_can_be_retried(
     pages = house.manage("shell", "-c", PRESS_RETRY.format(saga=saga)).stdout
     assert "the oven is cold" in pages
     house.wait_until(lambda: house.all_sagas("closed", 5), 30, "the retried saga ends, too")
+    house.wait_until(
+        lambda: house.query(MENDED) == [{"status": "recovered"}], 30, "it is known what came of it"
+    )
     assert house.query("SELECT * FROM messaging_inboxmessage WHERE status <> 'done'") == []
 
 

@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("status__in", ["failed", "dead"])),
-                        fields=["saga_id"],
+                        fields=["saga_id", "status", "attempts"],
                         name="inbox_trouble",
                     ),
                 ],
