@@ -17,8 +17,9 @@ from orders.cli import Exit, Failed
 
 
 @contextmanager
-def own_database(tag: str) -> Iterator[tuple[str, str]]:
-    """A new, empty database beside the configured one; gives its name and URL. Raises Failed."""
+def own_database(tag: str, *, keep: bool = False) -> Iterator[tuple[str, str]]:
+    """A new, empty database beside the configured one; gives its name and URL. keep: it is left there.
+    Raises Failed."""
     configured = urlsplit(os.environ["DATABASE_URL"])
     name = f"{connection.settings_dict['NAME'][:40]}_bench_{tag}"
     quoted = connection.ops.quote_name(name)
@@ -34,8 +35,9 @@ def own_database(tag: str) -> Iterator[tuple[str, str]]:
         yield name, configured._replace(path=f"/{name}").geturl()
     finally:
         connection.close()  # it has been idle for long, or interrupted in the middle of an answer
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+        if not keep:
+            with connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from msgspec import Meta
 from pytest_django import Settings
 
@@ -528,6 +529,24 @@ def test_a_long_list_stands_there_once(settings: Settings) -> None:
     text = as_test(now(served(settings)))
     assert text.count("\nMENU = [\n") == 1
     assert text.count('"menu": MENU') == 4
+
+
+def test_the_file_grows_with_the_pizzas_and_what_is_asked_of_the_database_does_not() -> None:
+    Stock.objects.update(left=1000)
+    sizes, statements = {}, set()
+    for pizzas in (10, 110):
+        with transaction.atomic():
+            wish = tuple(Wish(10, "pmghr", "xl") for _ in range(pizzas // 10))
+            saga_id = TableService.begin(StartTableService(table=TABLE, wish=wish))
+        deliver(later=True)
+        saga = TableService.objects.get(pk=saga_id)
+        with CaptureQueriesContext(connection) as queries:
+            text = as_test(saga)
+        sizes[pizzas] = len(text)
+        statements.add(len(queries))
+        assert differences(text) == []
+    assert (sizes[110] - sizes[10]) / 100 < 1000, "characters of a pizza"
+    assert len(statements) == 1
 
 
 def test_a_process_whose_beginning_was_pruned_is_refused(settings: Settings) -> None:
