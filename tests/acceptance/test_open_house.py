@@ -159,11 +159,19 @@ def test_a_killed_house_goes_on_counting(embedded_house: House) -> None:
 
 
 @pytest.mark.without_servers
-def test_it_is_refused_in_production(embedded_house: House) -> None:
-    ran = embedded_house.manage("open_house", check=False, env={"DJANGO_DEBUG": "false"})
+@pytest.mark.parametrize(
+    ("env", "otherwise"),
+    [
+        ({"DJANGO_DEBUG": "false"}, "DJANGO_DEBUG=true"),
+        ({"DJANGO_HTTPS": "true", "DJANGO_DEBUG": "true"}, "DJANGO_HTTPS=false DJANGO_DEBUG=true"),
+    ],
+    ids=["no debugging", "https"],
+)
+def test_it_is_refused_in_production(embedded_house: House, env: dict[str, str], otherwise: str) -> None:
+    ran = embedded_house.manage("open_house", check=False, env=env)
     assert ran.code == 1
     assert "not for production" in ran.stderr
-    assert "DJANGO_DEBUG=true" in ran.stderr
+    assert f"try out: {otherwise} manage.py open_house" in ran.stderr
     assert ran.stdout == ""
     assert states(embedded_house) == {}
 

@@ -170,20 +170,23 @@ def test_all_that_is_started_is_a_process_of_its_own(seat: Seat) -> None:
 
 
 @pytest.mark.parametrize(
-    ("debug", "by_itself", "environment", "says"),
+    ("debug", "https", "by_itself", "environment", "says"),
     [
-        (False, True, {}, ""),
-        (True, False, {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "x"}, ""),
-        (False, True, {"DJANGO_DEBUG": "false"}, "DJANGO_DEBUG is false"),
-        (False, True, {"DJANGO_SECRET_KEY": "x"}, "DJANGO_SECRET_KEY is set"),
-        (False, True, {"DJANGO_HTTPS": "true"}, "DJANGO_HTTPS is set"),
-        (False, False, {}, "a database or a broker is configured"),
+        (False, False, True, {}, ""),
+        (False, False, True, {"DJANGO_HTTPS": "false"}, ""),
+        (True, False, False, {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "x"}, ""),
+        (False, False, True, {"DJANGO_DEBUG": "false"}, "DJANGO_DEBUG is false"),
+        (False, False, True, {"DJANGO_SECRET_KEY": "x"}, "DJANGO_SECRET_KEY is set"),
+        (False, False, True, {"DJANGO_ALLOWED_HOSTS": "x"}, "DJANGO_ALLOWED_HOSTS is set"),
+        (False, False, False, {}, "a database or a broker is configured"),
+        (False, True, True, {}, "DJANGO_HTTPS is on"),
+        (True, True, False, {"DJANGO_DEBUG": "true"}, "DJANGO_HTTPS is on"),
     ],
 )
 def test_it_is_not_opened_where_it_looks_like_production(
-    debug: bool, by_itself: bool, environment: dict[str, str], says: str
+    debug: bool, https: bool, by_itself: bool, environment: dict[str, str], says: str
 ) -> None:
-    why = why_not(debug, by_itself, environment)
+    why = why_not(debug, https, by_itself, environment)
     assert says in why
     assert bool(why) == bool(says)
 
@@ -209,7 +212,15 @@ def test_the_address_is_one_that_a_browser_takes(host: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--port", "x"), ("--port", "65536"), ("--tables", "-1"), ("--tables", "all")]
+    "wrong",
+    [
+        ("--port", "x"),
+        ("--port", "65536"),
+        ("--tables", "-1"),
+        ("--tables", "all"),
+        ("--user", ""),
+        ("--user", "the manager"),
+    ],
 )
 def test_wrong_options_are_refused(wrong: tuple[str, str]) -> None:
     parser = Command().create_parser("manage.py", "open_house")

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.db import InterfaceError, OperationalError, connection
 
@@ -24,15 +25,10 @@ from orders.visitors import ROUND, Visitors
 EMAIL = "nobody@open-house.invalid"  # by which the demo user is known
 PAUSE_SECONDS, BUSY_SECONDS = 20.0, 1.0  # between two parties
 LOOK_SECONDS = 0.25
-IN_PRODUCTION = (
-    "DJANGO_SECRET_KEY",
-    "DJANGO_ALLOWED_HOSTS",
-    "DJANGO_CSRF_TRUSTED_ORIGINS",
-    "DJANGO_HTTPS",
-)
+IN_PRODUCTION = ("DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "DJANGO_CSRF_TRUSTED_ORIGINS")
 NOT_HERE = (
     "open_house lets in a manager who may do everything, and prints the password; so it is for houses to"
-    " try out, not for production. {why} If this is one to try out: DJANGO_DEBUG=true manage.py open_house"
+    " try out, not for production. {why} If this is one to try out: {otherwise} manage.py open_house"
 )
 
 
@@ -51,11 +47,15 @@ class Command(HouseCommand):
         parser.add_argument(
             "--tables", type=_number, metavar="N", help="so many parties and no more; 0: none"
         )
-        parser.add_argument("--user", default="manager", metavar="NAME", help="who is let in (manager)")
+        parser.add_argument(
+            "--user", type=_user, default="manager", metavar="NAME", help="who is let in (manager)"
+        )
 
     def handle(self, **options: Any) -> None:
-        if why := why_not(settings.DEBUG, _is_by_itself(), os.environ):
-            raise Failed(NOT_HERE.format(why=why))
+        https = settings.SECURE_SSL_REDIRECT
+        if why := why_not(settings.DEBUG, https, _is_by_itself(), os.environ):
+            otherwise = "DJANGO_HTTPS=false DJANGO_DEBUG=true" if https else "DJANGO_DEBUG=true"
+            raise Failed(NOT_HERE.format(why=why, otherwise=otherwise))
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.default_int_handler)
         if "LOG_LEVEL" not in os.environ:  # what fails here fails on purpose, and the pages show it
@@ -84,10 +84,12 @@ class Command(HouseCommand):
             self.stderr.write("\nThe house is closed. What is under way goes on when it opens again.")
 
 
-def why_not(debug: bool, by_itself: bool, environment: Mapping[str, str]) -> str:
+def why_not(debug: bool, https: bool, by_itself: bool, environment: Mapping[str, str]) -> str:
     """Why the house is not opened: a sentence that says what looks like production. Empty where nothing
-    does: it is a house for debugging, or it is by itself (neither database nor broker has an address) and
-    nothing of a web server's is set."""
+    does: its pages need no TLS, and either it is a house for debugging, or it is by itself (neither database
+    nor broker is a server) and nothing of a web server's is set."""
+    if https:
+        return "Here DJANGO_HTTPS is on, and this server speaks no TLS."
     if debug:
         return ""
     if environment.get("DJANGO_DEBUG"):
@@ -152,6 +154,15 @@ def _number(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise ArgumentTypeError(f"{text!r} is not a number from 0 on")
     return int(text)
+
+
+def _user(text: str) -> str:
+    """Raises ArgumentTypeError."""
+    try:
+        return str(User._meta.get_field("username").clean(text, None))
+    except ValidationError as error:
+        why = " ".join(error.messages).rstrip(".")
+        raise ArgumentTypeError(f"{text!r} is not a user's name: {why}") from error
 
 
 def _port(text: str) -> int:
