@@ -185,10 +185,10 @@ class ProcessAdmin(OfficeAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        saga = self.saga(request, object_id)
-        page = page_of(saga, request.user)
-        context = page.context | {"token": page.token, "original": self.found(request, object_id)}
-        return self.page(request, "office/process.html", saga.table, **context)
+        process = self.found(request, object_id)
+        page = page_of(process.saga, request.user)
+        context = page.context | {"token": page.token, "original": process}
+        return self.page(request, "office/process.html", process.table, **context)
 
     def live_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """What has changed on the page since it had this token."""
