@@ -4,40 +4,30 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.utils.html import format_html
-from django.views.decorators.http import require_POST
 
 from orders.office import counters, mendings, reports, scope  # noqa: F401  (its admin)
 from orders.office.actions import ACTIONS, Action
 from orders.office.foresight import Refused
-from orders.office.forms import MendForm, ReasonForm, SkipForm
-from orders.office.letters import LETTER_ACTIONS, LetterAction
+from orders.office.forms import MendForm, SkipForm
+from orders.office.frame import OfficeAdmin, badge
 from orders.office.listing import FILTERS, ProcessList, search
+from orders.office.mending_admin import prepared
 from orders.office.models import Mended, Mending, Process
 from orders.office.page import may, page_of
 from orders.office.people import who
-from orders.office.previews import preview, samples
+from orders.office.previews import preview
 from orders.office.regression import as_test, file_name
 from orders.office.words import clock, in_plain, in_words
 from orders.saga import OVERDUE, STOPPED, Saga
-from pizzahouse.messaging.admin import ReadOnlyAdmin, exactly
 from pizzahouse.messaging.errors import MessagingError, shortened
 
 ROWS = 50
 NO_FILTER = "Nothing was done: there is no filter, so all processes would be meant. Choose a filter first."
-
-
-def badge(text: str, tone: str) -> str:
-    """A word in a coloured box; its colour says nothing that the word does not."""
-    return format_html('<span class="office-badge office-{}">{}</span>', tone, text)
 
 
 def tone_of(process: Any) -> str:
@@ -47,27 +37,6 @@ def tone_of(process: Any) -> str:
     if process.standing in (OVERDUE, STOPPED):
         return "warn"
     return "bad" if getattr(process, "trouble", None) else "run"
-
-
-class OfficeAdmin(ReadOnlyAdmin):
-    """What the office's own pages have in common."""
-
-    def page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
-        """One of its pages, in the frame of the admin."""
-        frame = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
-        return render(request, template, frame | context)
-
-    def found(self, request: HttpRequest, object_id: str) -> Any:
-        """The row of this id, for somebody who may see it. Raises Http404, PermissionDenied."""
-        row = self.get_object(request, unquote(object_id))
-        if row is None:
-            raise Http404(f"There is no {self.opts.verbose_name} of this id.")
-        if not self.has_view_permission(request, row):
-            raise PermissionDenied
-        return row
-
-
-# --- Processes ------------------------------------------------------------------------------------
 
 
 def bulk(action: Action) -> Any:
@@ -241,135 +210,3 @@ class ProcessAdmin(OfficeAdmin):
         """The process of this id."""
         saga: Saga = self.found(request, object_id).saga
         return saga
-
-
-# --- Mendings -------------------------------------------------------------------------------------
-
-
-def prepared(
-    request: HttpRequest, action: Action | LetterAction, items: Any, told: str, query: str = ""
-) -> HttpResponse | None:
-    """Keep these items as a mending that is not begun, and go to its page; None, with a message, where there
-    are none or too many. Raises PermissionDenied."""
-    if not request.user.has_perm(action.permission):
-        raise PermissionDenied
-    try:
-        mending = mendings.prepare(action.name, items, who(request), told, query)
-    except Refused as reason:
-        messages.error(request, str(reason))
-        return None
-    return redirect("admin:office_mending_change", mending.pk)
-
-
-@admin.register(Mending)
-class MendingAdmin(OfficeAdmin):
-    """Who mended what, why, and what came of it."""
-
-    list_display = ["created", "action", "badge", "total", "by", "reason", "scope"]
-    list_filter = ["status", "action"]
-    search_fields = ["by", "reason", "scope"]
-    created = exactly("created_at")
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).defer("details")
-
-    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Who prepared it sees it, too."""
-        own = isinstance(obj, Mending) and obj.user_id == request.user.pk
-        return own or super().has_view_permission(request, obj)
-
-    @admin.display(description="status")
-    def badge(self, mending: Mending) -> str:
-        return badge(mending.get_status_display(), TONES[mending.status])
-
-    def get_urls(self) -> list[URLPattern]:
-        pages = {
-            "live": self.live_view,
-            "begin": self.begin_view,
-            "stop": self.stop_view,
-            "resume": self.resume_view,
-        }
-        own = [
-            path(f"<uuid:object_id>/{name}/", self.admin_site.admin_view(view), name=f"office_mending_{name}")
-            for name, view in pages.items()
-        ]
-        return [*own, *super().get_urls()]
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        return self._show(request, self.found(request, object_id), ReasonForm())
-
-    def live_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
-        """How far it is."""
-        mending = self.found(request, str(object_id))
-        return render(request, "office/progress.html", self._context(request, mending) | {"live": True})
-
-    def _show(self, request: HttpRequest, mending: Mending, form: ReasonForm) -> HttpResponse:
-        context = self._context(request, mending)
-        if mending.status == Mending.Status.DRAFT:
-            context["samples"] = samples(mending)
-        return self.page(request, "office/mending.html", how_of(mending).label, form=form, **context)
-
-    def _context(self, request: HttpRequest, mending: Mending) -> dict[str, Any]:
-        counts = mendings.progress(mending)
-        return {
-            "mending": mending,
-            "how": how_of(mending),
-            "may": request.user.has_perm(how_of(mending).permission),
-            "counts": [
-                (status.label, status.value, counts[status]) for status in Mended.Status if counts[status]
-            ],
-            "settled": mending.total - counts[Mended.Status.WAITING] - counts[Mended.Status.SENT],
-            "is_open": mending.status == Mending.Status.RUNNING or counts[Mended.Status.SENT] > 0,
-            "left": counts[Mended.Status.WAITING],
-            "items": mending.processes.exclude(status=Mended.Status.WAITING).order_by("-position")[:ROWS],
-            "tone": TONES[mending.status],
-        }
-
-    @method_decorator(require_POST)
-    def begin_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
-        """Begin what was prepared."""
-        mending = self._mine(request, object_id)
-        form = ReasonForm(request.POST)
-        if not form.is_valid():
-            return self._show(request, mending, form)
-        if not mendings.begin(mending, who(request), form.cleaned_data["reason"]):
-            messages.warning(request, "It was begun already.")
-        return redirect("admin:office_mending_change", mending.pk)
-
-    @method_decorator(require_POST)
-    def stop_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
-        """Begin no more of it."""
-        mending = self._mine(request, object_id)
-        if not mendings.stop(mending, who(request)):
-            messages.warning(request, "There is nothing to stop: it does not run any more.")
-        return redirect("admin:office_mending_change", mending.pk)
-
-    @method_decorator(require_POST)
-    def resume_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
-        """Go on with the rest."""
-        mending = self._mine(request, object_id)
-        if not mendings.resume(mending, who(request)):
-            messages.warning(request, "It goes on already, or has finished.")
-        return redirect("admin:office_mending_change", mending.pk)
-
-    def _mine(self, request: HttpRequest, object_id: UUID) -> Mending:
-        mending = get_object_or_404(Mending, pk=object_id)
-        if not request.user.has_perm(how_of(mending).permission):
-            raise PermissionDenied
-        return mending
-
-
-TONES: dict[str, str] = {
-    Mending.Status.DRAFT: "calm",
-    Mending.Status.RUNNING: "run",
-    Mending.Status.HALTED: "bad",
-    Mending.Status.STOPPED: "warn",
-    Mending.Status.FINISHED: "good",
-}
-
-
-def how_of(mending: Mending) -> Action | LetterAction:
-    """What is done by this mending."""
-    return ACTIONS.get(mending.action) or LETTER_ACTIONS[mending.action]

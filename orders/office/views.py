@@ -10,11 +10,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from orders.office import mendings, scope
-from orders.office.admin import prepared
 from orders.office.counters import oldest_waiting
 from orders.office.foresight import Refused
 from orders.office.forms import EditForm, MendForm
 from orders.office.letters import LETTER_ACTIONS, LetterAction, payload_of
+from orders.office.mending_admin import prepared
 from orders.office.models import Mended, Mending
 from orders.office.people import who
 from orders.office.previews import preview
