@@ -17,7 +17,7 @@ Status = InboxMessage.Status
 Came = Mended.Status
 TROUBLE = (Status.FAILED, Status.DEAD)
 HANDLED_WITHIN = timedelta(minutes=10)
-GOES_ON_WITHIN = timedelta(seconds=10)  # once everything was handled
+GOES_ON_WITHIN = timedelta(seconds=10)  # once everything was handled, and nothing is under way
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,8 @@ class _Known:
             if claim and claim.status in TROUBLE and claim.attempts > before[claim.message_id]:
                 return _failed(claim, state)
         if any(claim is None or claim.status in TROUBLE for claim in claims):
-            late = item.begun_at is not None and now - item.begun_at > HANDLED_WITHIN
-            return (
-                Result(Came.UNCHANGED, f"not handled within {_minutes(HANDLED_WITHIN)}", state)
-                if late
-                else None
-            )
+            late = f"not handled within {_minutes(HANDLED_WITHIN)}"
+            return Result(Came.UNCHANGED, late, state) if _is_late(item, now) else None
         return self._handled(item, process, [claim for claim in claims if claim], now)
 
     def _handled(
@@ -89,7 +85,7 @@ class _Known:
             return Result(Came.RECOVERED, _way(item.from_state, process.state), process.state)
         if process.finished_at:
             return Result(Came.DONE, f"handled; the process is {in_plain(process.state)}", process.state)
-        return _not_gone_on(process, claims, now)
+        return _not_gone_on(item, process, claims, now)
 
 
 def _failed(row: InboxMessage, state: str) -> Result:
@@ -112,19 +108,24 @@ def _without_process(claims: Iterable[InboxMessage]) -> Result:
     return Result(Came.RECOVERED, "handled")
 
 
-def _not_gone_on(process: Process, claims: list[InboxMessage], now: datetime) -> Result | None:
-    """A pause, such as of what bakes, is progress; nothing at all is none."""
+def _not_gone_on(item: Mended, process: Process, claims: list[InboxMessage], now: datetime) -> Result | None:
+    """A pause, as of what bakes, is progress; nothing at all is none. What is under way is waited for."""
     saga = find(process.pk)
     waiting = saga.waits_for() if saga else []
     if waiting and all(each.why == Why.SCHEDULED for each in waiting):
         return Result(Came.RECOVERED, f"handled; it waits for {named(waiting)}", process.state)
+    if waiting:
+        rest = f"handled, but the process still waits for {named(waiting)}"
+        return Result(Came.UNCHANGED, rest, process.state) if _is_late(item, now) else None
     if claims and now - max(claim.handled_at for claim in claims) <= GOES_ON_WITHIN:
         return None
     ignored = "; ".join(claim.detail for claim in claims if claim.status == Status.IGNORED)
     rest = f"ignored: {ignored}" if ignored else "handled, but the process has not gone on"
-    return Result(
-        Came.UNCHANGED, rest + (f"; it waits for {named(waiting)}" if waiting else ""), process.state
-    )
+    return Result(Came.UNCHANGED, rest, process.state)
+
+
+def _is_late(item: Mended, now: datetime) -> bool:
+    return item.begun_at is not None and now - item.begun_at > HANDLED_WITHIN
 
 
 def _way(before: str, after: str) -> str:

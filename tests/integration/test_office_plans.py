@@ -28,7 +28,8 @@ def test_no_page_reads_a_big_table_from_end_to_end_and_nothing_is_left_of_the_be
     assert {name: page["reads_whole"] for name, page in pages.items() if page["reads_whole"]} == {}
     assert figures["sagas"] == pytest.approx(20_000, rel=0.01)
     assert figures["messages"] > 100_000
-    assert all(page["statements"] and page["plan"] for page in figures["pages"])
+    assert all(page["statements"] for page in figures["pages"])
+    assert all(page["plan"] for page in figures["pages"] if page["slowest"].startswith("SELECT"))
     [database] = re.findall(r"own database: (\S+)", bench.stderr)
     assert house.query("SELECT datname FROM pg_database WHERE datname = %s", [database]) == []
     assert house.states() == {}  # nobody is served in the house that is configured

@@ -21,7 +21,7 @@ from orders.office.contracts import MendOn
 from orders.office.models import Mended, Mending
 from orders.saga import STOPPED
 from orders.table_service import BILLING, CALLED_OFF, CLOSED, NEEDS_MANAGER, ORDERING, THANKING, TableService
-from pizzahouse.messaging import dead_letters, failures, testing
+from pizzahouse.messaging import dead_letters, failures, relay, testing
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 from tests.unit.office import (
     MALICIOUS,
@@ -285,6 +285,26 @@ def test_what_was_handled_and_helped_nothing_is_no_success(operator, cold_oven):
     item.refresh_from_db()
     assert item.status == Status.UNCHANGED
     assert item.result == "handled, but the process has not gone on"
+
+
+def test_what_is_under_way_is_waited_for_whoever_does_not_work_at_the_moment(operator, cold_oven, settings):
+    settings.PIZZAHOUSE_PACE = 0.0
+    saga = spoil_a_pizza("TBL1")
+    cold_oven.cold = False
+    item = mend(operator, saga)
+    again = [*relay.take_failed(10)]
+    testing.hand(again[0])
+    long_ago = timezone.now() - timedelta(minutes=5)
+    InboxMessage.objects.filter(saga_id=saga).update(handled_at=long_ago)
+    Mended.objects.update(begun_at=long_ago - timedelta(seconds=1))
+    mendings.look(item.mending_id)
+    item.refresh_from_db()
+    assert (item.status, item.result) == (Status.SENT, "")
+    Mended.objects.update(begun_at=long_ago - timedelta(minutes=6))
+    mendings.look(item.mending_id)
+    item.refresh_from_db()
+    assert item.status == Status.UNCHANGED
+    assert item.result.startswith("handled, but the process still waits for PizzaDone")
 
 
 def test_a_pause_after_it_was_handled_is_progress(operator, cold_oven):
