@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from kitchen import oven
+from kitchen.models import Stock
 from tests.unit import postoffice
 from tests.unit.office import ColdOven, logged_in, somebody
 
@@ -39,3 +40,10 @@ def cold_oven(monkeypatch: pytest.MonkeyPatch) -> ColdOven:
     cold = ColdOven()
     monkeypatch.setattr(oven, "burns", cold.burns)
     return cold
+
+
+@pytest.fixture
+def full_larder(db: None) -> None:
+    """All that the kitchen has at first: tests that commit empty its tables."""
+    for code in ("pmghr", "pfngh", "pvege", "proma", "pamat"):
+        Stock.objects.update_or_create(code=code, defaults={"left": 1_000_000})

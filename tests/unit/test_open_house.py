@@ -28,7 +28,7 @@ Seat = Callable[[int], Visitors]
 
 
 @pytest.fixture
-def seat(db: None, settings: Settings) -> Seat:
+def seat(db: None, settings: Settings, full_larder: None) -> Seat:
     """So many parties, who come, order and pay as far as they do."""
     settings.PIZZAHOUSE_COLD_OVEN = []
 

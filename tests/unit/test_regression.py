@@ -87,7 +87,7 @@ def served(settings: Settings) -> Saga:
 
 
 def recalled(settings: Settings) -> Saga:
-    Stock.objects.filter(code="pamat").update(left=1)
+    Stock.objects.update_or_create(code="pamat", defaults={"left": 1})  # tests that commit leave none
     saga = start()
     deliver(later=True)
     return saga
