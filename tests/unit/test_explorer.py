@@ -251,7 +251,8 @@ def test_a_written_test_runs_and_passes_on_what_is_right(stuck: Explored, tmp_pa
     written = tmp_path / "test_found.py"
     written.write_text(findings.as_test(stuck, stuck.findings[0], pizzas=1, stock=1))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", str(written)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    own = os.environ | {"TEST_RUN": f"{os.environ.get('TEST_RUN', '')}_written"}  # a database of its own
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=own)
     assert ran.returncode == 0, ran.stdout
     assert "1 passed" in ran.stdout
 

@@ -106,8 +106,8 @@ def _check_that_it_can_be_kept() -> None:
     place of this one. Raises Failed, and what the database says of itself."""
     if connection.vendor == "sqlite" and connection.is_in_memory_db():  # type: ignore[attr-defined]
         raise Failed(
-            "--keep has nowhere to keep it: DATABASE_URL names a database in memory. Take it away, or name"
-            " the one that the manager's office reads.",
+            "--keep has nowhere to keep it: DATABASE_URL names a database in memory, as `make explore` does."
+            " Run `manage.py explore_saga` itself, and name the database that the manager's office reads.",
             Exit.USAGE,
         )
     if embedded.is_embedded():
