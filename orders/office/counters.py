@@ -11,7 +11,6 @@ from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now, TruncMinute
 from django.utils import timezone
 
-from orders.office.listing import TROUBLE
 from orders.office.models import Process
 from orders.office.words import in_words
 from orders.saga import scenarios
@@ -61,7 +60,7 @@ def counters() -> list[Counter]:
         .filter(finished_at=None)[:FAR]
         .aggregate(all=Count("pk"), waiting=Count("pk", filter=Q(state__in=guests)))
     )
-    failing = InboxMessage.objects.order_by().filter(status__in=TROUBLE, saga_id__isnull=False)
+    failing = InboxMessage.objects.in_trouble().order_by().filter(saga_id__isnull=False)
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     finished = Process.objects.order_by().filter(finished_at__gte=midnight)
     return [
@@ -124,7 +123,7 @@ def oldest_waiting() -> dict[str, datetime]:
     at: what is younger is no trouble yet."""
     outbox, due = OutboxMessage.objects, Q(due_at=None) | Q(due_at__lte=Now())
     pending = outbox.filter(due, sent_at=None, available_at__lte=Now() + LEASE).order_by("available_at")
-    failing = InboxMessage.objects.filter(status__in=TROUBLE).order_by("saga_id")
+    failing = InboxMessage.objects.in_trouble().order_by("saga_id")
     waiting: list[tuple[str, Any]] = [
         *pending.values_list("destination", Coalesce("due_at", "created_at"))[:MOST_LOOKED_AT],
         *_sent_and_not_handled(),
@@ -140,7 +139,7 @@ def oldest_waiting() -> dict[str, datetime]:
 def _sent_and_not_handled() -> Iterator[tuple[str, datetime]]:
     """To where, and since when, of the oldest ones. Claims are looked up for each, as relays do: PostgreSQL
     answers EXISTS now and then by reading the whole inbox."""
-    claims = InboxMessage.objects.filter(message_id=OuterRef("id")).exclude(status__in=TROUBLE)
+    claims = InboxMessage.objects.filter(message_id=OuterRef("id")).exclude(status__in=InboxMessage.TROUBLE)
     sent = OutboxMessage.objects.filter(sent_at__isnull=False, available_at__isnull=False)
     looked_at = sent.order_by("available_at").annotate(claim=Subquery(claims.values("pk")[:1]))
     rows = looked_at.values_list("destination", "sent_at", "claim")[:MOST_LOOKED_AT]

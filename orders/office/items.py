@@ -20,7 +20,6 @@ from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 Status = InboxMessage.Status
 Tone = Literal["good", "calm", "warn", "bad"]
 Times = tuple[tuple[str, str], ...]
-TROUBLE = (Status.FAILED, Status.DEAD)
 LATE = timedelta(seconds=10)  # what could have been sent for so long is in trouble
 MOST_LETTERS = 20_000  # of a payload or a traceback
 MOST_ATTEMPTS = 20  # that are told one by one
@@ -157,14 +156,14 @@ def _journey(row: OutboxMessage, now: datetime) -> Iterator[tuple[str, str]]:
 def _with_outcome(item: Item, claim: InboxMessage, now: datetime) -> Item:
     """With what the inbox tells of it."""
     status, tone = _outcome(claim, now)
-    settled, failures = claim.status not in TROUBLE, claim.failures or []
+    settled, failures = claim.status not in claim.TROUBLE, claim.failures or []
     moved = bool(claim.step) and claim.from_state != claim.to_state
     return replace(
         item,
         status=status,
         tone=tone,
         is_quiet=item.is_quiet and settled and not moved,
-        is_problem=not settled and claim.attempts > 0,
+        is_problem=claim.is_in_trouble,
         step=in_plain(claim.step),
         from_state=in_plain(claim.from_state) if claim.step else "",
         to_state=in_plain(claim.to_state) if claim.step else "",

@@ -24,7 +24,6 @@ from pizzahouse.messaging.paging import FAR
 Status = InboxMessage.Status
 Processes = QuerySet[Any]
 Ids = QuerySet[Any, Any]  # of processes, as `process`; each has an index
-TROUBLE = (Status.DEAD, Status.FAILED)
 MANY = 1000  # tables that begin alike
 
 
@@ -56,7 +55,7 @@ def with_details(ids: list[UUID]) -> Processes:
     trouble = JSONObject(type="type", status="status", error="error", attempts="attempts")
     return Process.objects.filter(pk__in=ids).annotate(
         step=Subquery(handled.exclude(step="").values("step")[:1]),
-        trouble=Subquery(handled.filter(status__in=TROUBLE, attempts__gt=0).values(found=trouble)[:1]),
+        trouble=Subquery(handled.in_trouble().values(found=trouble)[:1]),
     )
 
 
@@ -71,7 +70,7 @@ def search(processes: Processes, text: str) -> Processes:
     except ValueError:
         begins = Q(table__startswith=text) | Q(table__startswith=text.upper())
     begin = Process.objects.filter(begins)
-    failing = InboxMessage.objects.filter(status__in=TROUBLE, error__icontains=text).exclude(saga_id=None)
+    failing = InboxMessage.objects.in_trouble().filter(error__icontains=text).exclude(saga_id=None)
     errors = failing.values(process=F("saga_id"))
     if begin.order_by()[: MANY + 1].count() > MANY:
         # Each of those is compared with all of these: so many of the newest, and no more.
@@ -189,13 +188,13 @@ class AttentionFilter(admin.SimpleListFilter):
 
 def needing(kind: str) -> list[Ids]:
     """The processes that need this kind of attention."""
-    inbox, processes = InboxMessage.objects.filter(saga_id__isnull=False), Process.objects.all()
+    trouble = InboxMessage.objects.in_trouble().filter(saga_id__isnull=False)
+    processes = Process.objects.all()
     match kind:
         case "failing":
-            tried = inbox.filter(status=Status.FAILED, attempts__gt=0)  # without: a worker is just at it
-            return [tried.values(process=F("saga_id"))]
+            return [trouble.filter(status=Status.FAILED).values(process=F("saga_id"))]
         case "dead":
-            return [inbox.filter(status=Status.DEAD).values(process=F("saga_id"))]
+            return [trouble.filter(status=Status.DEAD).values(process=F("saga_id"))]
         case "manager":
             return [processes.filter(standing=STOPPED).values(process=F("pk"))]
     late = OutboxMessage.objects.filter(

@@ -15,7 +15,6 @@ from pizzahouse.messaging.outstanding import Why
 
 Status = InboxMessage.Status
 Came = Mended.Status
-TROUBLE = (Status.FAILED, Status.DEAD)
 HANDLED_WITHIN = timedelta(minutes=10)
 GOES_ON_WITHIN = timedelta(seconds=10)  # once everything was handled, and nothing is under way
 
@@ -52,7 +51,7 @@ class _Known:
         self.claims = {row.message_id: row for row in InboxMessage.objects.filter(message_id__in=watched)}
         self.processes = Process.objects.in_bulk(ids)
         self.failing: dict[UUID | None, list[InboxMessage]] = {}
-        failing = InboxMessage.objects.filter(saga_id__in=ids, status__in=TROUBLE, attempts__gt=0)
+        failing = InboxMessage.objects.in_trouble().filter(saga_id__in=ids)
         for row in failing.order_by("id"):
             self.failing.setdefault(row.saga_id, []).append(row)
 
@@ -63,9 +62,9 @@ class _Known:
         before = item.watched_ids
         claims = [self.claims.get(message_id) for message_id in before]
         for claim in claims:
-            if claim and claim.status in TROUBLE and claim.attempts > before[claim.message_id]:
+            if claim and claim.is_in_trouble and claim.attempts > before[claim.message_id]:
                 return _failed(claim, state)
-        if any(claim is None or claim.status in TROUBLE for claim in claims):
+        if any(claim is None or claim.status in claim.TROUBLE for claim in claims):
             late = f"not handled within {_minutes(HANDLED_WITHIN)}"
             return Result(Came.UNCHANGED, late, state) if _is_late(item, now) else None
         return self._handled(item, process, [claim for claim in claims if claim], now)
@@ -76,11 +75,11 @@ class _Known:
         """Everything that was sent was handled: it may have failed at the next step, or helped nothing."""
         if process is None:
             return _without_process(claims)
+        if item.mending.is_told:
+            return _told(claims, process.state)
         for row in self.failing.get(process.pk, ()):
             if item.begun_at is None or row.handled_at >= item.begun_at:
                 return _failed(row, process.state)
-        if item.mending.is_told:
-            return _told(claims, process.state)
         if process.version > item.version:
             return Result(Came.RECOVERED, _way(item.from_state, process.state), process.state)
         if process.finished_at:

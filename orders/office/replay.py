@@ -170,7 +170,7 @@ def _put_on(message_id: UUID) -> Iterator[OutboxMessage]:
 
 
 def _difference(told: Told, claim: InboxMessage) -> str:
-    if claim.status in (Status.FAILED, Status.DEAD):
+    if claim.status in claim.TROUBLE:
         before = "failed, and still" if told.status == FAILED else f"was {told}, and now"
         return f"{before} fails: {claim.error}"
     now = (claim.status, claim.step, claim.from_state, claim.to_state)

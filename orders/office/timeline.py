@@ -17,7 +17,7 @@ from django.db.models.functions import RowNumber
 
 from orders.office import items
 from orders.office.diagram import Way
-from orders.office.items import TROUBLE, Item, Link, outbox_url
+from orders.office.items import Item, Link, outbox_url
 from orders.office.words import in_words, number_of
 from orders.saga import Saga
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
@@ -86,7 +86,7 @@ def _rows(saga_id: UUID) -> list[Any]:
 def _claims(saga_id: UUID, rows: Sequence[OutboxMessage]) -> list[InboxMessage]:
     """What came of them; and the newest problems, whether they are among them or not."""
     inbox = InboxMessage.objects.filter(saga_id=saga_id)
-    failing = inbox.filter(status__in=TROUBLE, attempts__gt=0).order_by("-handled_at", "-id")
+    failing = inbox.in_trouble().order_by("-handled_at", "-id")
     wanted = Q(message_id__in=[row.id for row in rows]) | Q(pk__in=failing.values("pk")[:MOST_PROBLEMS])
     return list(inbox.filter(wanted).order_by("id"))
 
@@ -94,7 +94,7 @@ def _claims(saga_id: UUID, rows: Sequence[OutboxMessage]) -> list[InboxMessage]:
 def _steps(saga_id: UUID) -> list[dict[str, Any]]:
     """From state to state: how often, when first, and how many messages fail."""
     alike = InboxMessage.objects.filter(saga_id=saga_id).order_by().values("step", "from_state", "to_state")
-    failing = Count("id", filter=Q(status__in=TROUBLE, attempts__gt=0))
+    failing = Count("id", filter=Q(status__in=InboxMessage.TROUBLE, attempts__gt=0))
     counted = alike.annotate(times=Count("id"), first=Min("handled_at"), place=Min("id"), failing=failing)
     return [dict(row) for row in counted]
 
@@ -137,7 +137,7 @@ def _link(message_id: UUID, known: dict[UUID, Item]) -> Link:
 def _problems(claims: Iterable[InboxMessage], told: Sequence[Item], now: datetime) -> list[Item]:
     """What fails or is dead, the newest failure first."""
     known = {item.id: item for item in told}
-    failing = [claim for claim in claims if claim.status in TROUBLE and claim.attempts]
+    failing = [claim for claim in claims if claim.is_in_trouble]
     failing.sort(key=lambda claim: (claim.handled_at, claim.pk), reverse=True)
     return [known.get(claim.message_id) or items.came(claim, now) for claim in failing[:MOST_PROBLEMS]]
 
@@ -150,7 +150,7 @@ def _instants(rows: Iterable[OutboxMessage], claims: Mapping[UUID, InboxMessage]
     found = [at for row in rows for at in (row.created_at, row.sent_at) if at]
     for claim in claims.values():
         found += [datetime.fromisoformat(failure["at"]) for failure in claim.failures or []]
-        if claim.status not in TROUBLE:
+        if claim.status not in claim.TROUBLE:
             found.append(claim.handled_at)
     return sorted(found)
 

@@ -101,7 +101,7 @@ def _kind(key: str) -> Kind:
     except (ValueError, msgspec.MsgspecError) as error:
         raise NoSuchGroup(key[:50]) from error
     texts = (common.type, common.handler, common.error)
-    known = common.status in (Status.DEAD, Status.FAILED) and not any("\0" in text for text in texts)
+    known = common.status in InboxMessage.TROUBLE and not any("\0" in text for text in texts)
     if not known or common.key != key or _marked(common.error) != common.error:
         raise NoSuchGroup(key[:50])
     return common
@@ -112,8 +112,8 @@ def _marked(line: str) -> str:
 
 
 def _lines(status: str) -> Any:
-    """The rows of this status, each with the first line of its error. One at its first attempt is none."""
-    return InboxMessage.objects.filter(status=status, attempts__gt=0).annotate(line=_Line("error"))
+    """The rows of this status, each with the first line of its error."""
+    return InboxMessage.objects.in_trouble().filter(status=status).annotate(line=_Line("error"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,15 @@ class OutboxMessage(models.Model):
         return f"{self.type} to {self.destination}"
 
 
+class InboxMessages(models.QuerySet["InboxMessage"]):
+    """What can be asked of the inbox."""
+
+    def in_trouble(self) -> "InboxMessages":
+        """Those that failed, or are dead."""
+        # At no attempt yet, a worker has just begun with it (see `failures.begin`).
+        return self.filter(status__in=InboxMessage.TROUBLE, attempts__gt=0)
+
+
 class InboxMessage(models.Model):
     """One message at one handler: claimed once, with what came of it."""
 
@@ -58,6 +67,8 @@ class InboxMessage(models.Model):
         IGNORED = "ignored"
         FAILED = "failed", "failed, will be tried again"
         DEAD = "dead", "dead, waits for a human"
+
+    TROUBLE = (Status.FAILED, Status.DEAD)
 
     message_id = models.UUIDField()
     handler = models.CharField(max_length=200)
@@ -88,6 +99,8 @@ class InboxMessage(models.Model):
         null=True, blank=True, help_text="The message as it arrived, kept when handling it failed."
     )
 
+    objects = InboxMessages.as_manager()
+
     class Meta:
         ordering = ["-id"]
         verbose_name = "inbox message"
@@ -109,3 +122,8 @@ class InboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} at {self.handler}: {self.status}"
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether it failed, or is dead."""
+        return self.status in self.TROUBLE and self.attempts > 0

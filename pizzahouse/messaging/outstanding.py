@@ -83,7 +83,7 @@ def of(saga_id: UUID, *contracts: type[Message]) -> list[Outstanding]:
     if not unhandled:
         return []
     failing = InboxMessage.objects.filter(
-        message_id__in=[row.id for row in unhandled], status__in=(Status.FAILED, Status.DEAD)
+        message_id__in=[row.id for row in unhandled], status__in=InboxMessage.TROUBLE
     )
     claims = {claim.message_id: claim for claim in failing}
     now = timezone.now()
@@ -92,7 +92,7 @@ def of(saga_id: UUID, *contracts: type[Message]) -> list[Outstanding]:
 
 def where(row: OutboxMessage) -> Outstanding:
     """Where a message is that nobody has handled yet."""
-    failing = InboxMessage.objects.filter(message_id=row.id, status__in=(Status.FAILED, Status.DEAD))
+    failing = InboxMessage.objects.filter(message_id=row.id, status__in=InboxMessage.TROUBLE)
     return _outstanding(row, failing.first(), timezone.now())
 
 
@@ -157,7 +157,7 @@ def resend(message_ids: Iterable[UUID]) -> None:
     ids = list(message_ids)
     claims = InboxMessage.objects.filter(message_id__in=ids)
     claimed = set(claims.values_list("message_id", flat=True))
-    claims.filter(status__in=(Status.FAILED, Status.DEAD)).update(status=Status.FAILED, next_attempt_at=Now())
+    claims.filter(status__in=InboxMessage.TROUBLE).update(status=Status.FAILED, next_attempt_at=Now())
     OutboxMessage.objects.filter(id__in=[each for each in ids if each not in claimed]).update(
         sent_at=None, available_at=Now()
     )
@@ -191,7 +191,7 @@ def claim_as_ignored(wanted: Iterable[Outstanding], detail: str) -> set[UUID]:
     claims = InboxMessage.objects.filter(message_id__in=[row.message_id for row in new])
     # First what is new: it waits for whoever is about to claim one, or to record that one failed.
     InboxMessage.objects.bulk_create(new, ignore_conflicts=True, batch_size=BATCH)
-    claims.filter(status__in=(Status.FAILED, Status.DEAD)).update(**settled)
+    claims.filter(status__in=InboxMessage.TROUBLE).update(**settled)
     withdrawn = claims.filter(status=Status.IGNORED, detail=detail)
     back = set(withdrawn.values_list("message_id", flat=True))
     OutboxMessage.objects.filter(id__in=back).update(available_at=None)

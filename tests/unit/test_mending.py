@@ -331,6 +331,20 @@ def test_a_cancellation_is_done_at_once_and_compensates(operator, cold_oven):
     assert not KitchenOrder.objects.filter(visit=saga, status=KitchenOrder.Status.TAKEN).exists()
 
 
+def test_a_cancellation_is_done_whatever_fails_of_the_process_besides(operator, cold_oven, monkeypatch):
+    saga = spoil_a_pizza("TBL1")
+    look_at = mendings.look
+
+    def fail_first(*args: Any, **options: Any) -> Any:
+        row = InboxMessage.objects.filter(saga_id=saga).earliest("id")
+        InboxMessage.objects.filter(pk=row.pk).update(status="failed", handled_at=Now())
+        return look_at(*args, **options)
+
+    monkeypatch.setattr(mendings, "look", fail_first)
+    item = mend(operator, saga, "cancel", "the guests have left")
+    assert (item.status, item.to_state) == (Status.DONE, "recalling")
+
+
 @pytest.mark.parametrize(("action", "state"), [("try_again", BILLING), ("write_off", THANKING)])
 def test_a_decision_is_done_at_once(operator, action, state):
     saga = in_need_of_the_manager()
