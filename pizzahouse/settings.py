@@ -136,7 +136,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("office/favicon.svg")}
     ],
-    "STYLES": [lambda _request: static("office/pages.css"), lambda _request: static("office/office.css")],
+    "STYLES": [lambda _request: static("office/office.css"), lambda _request: static("office/process.css")],
     "SCRIPTS": [lambda _request: static("office/office.js")],
     "SIDEBAR": {"navigation": "orders.office.navigation.sidebar"},
     "COLORS": {

@@ -2,7 +2,7 @@
 then it is done, and tells which messages say what came of it."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from orders.contracts import Cancel, DeadlinePassed, Decide
@@ -38,7 +38,7 @@ class Action(ABC):
         """What would come of it. Raises Refused."""
 
     @abstractmethod
-    def act(self, saga: Saga, asked: Asked) -> Watched:
+    def act(self, saga: Saga, waiting: list[Outstanding], asked: Asked) -> Watched:
         """Do it, in the caller's transaction. Raises Refused."""
 
 
@@ -50,7 +50,7 @@ class Retry(Action):
         return any(each.why != Why.SCHEDULED for each in waiting)
 
     def foresee(self, saga: Saga, asked: Asked) -> Foreseen:
-        again = _to_send(saga)
+        again = _to_send(saga, saga.waits_for())
         here = [each for each in again if each.destination == saga.address() and each.error]
         failed = InboxMessage.objects.filter(message_id__in=[each.message_id for each in here])
         told = [foresight.again(saga, row) for row in failed.order_by("id")]
@@ -68,13 +68,12 @@ class Retry(Action):
             notes,
         )
 
-    def act(self, saga: Saga, asked: Asked) -> Watched:
-        _to_send(saga)
+    def act(self, saga: Saga, waiting: list[Outstanding], asked: Asked) -> Watched:
+        _to_send(saga, waiting)
         return {each.message_id: each.attempts for each in outstanding.send_again(saga.pk)}
 
 
-def _to_send(saga: Saga) -> list[Outstanding]:
-    waiting = saga.waits_for()
+def _to_send(saga: Saga, waiting: list[Outstanding]) -> list[Outstanding]:
     again = [each for each in waiting if each.why != Why.SCHEDULED]
     if again:
         return again
@@ -112,8 +111,8 @@ class Told(Action):
             raise Refused(f"It is {in_plain(saga.state)}: {self.refusal}")
         return foreseen
 
-    def act(self, saga: Saga, asked: Asked) -> Watched:
-        if not self.possible(saga, []):
+    def act(self, saga: Saga, waiting: list[Outstanding], asked: Asked) -> Watched:
+        if not self.possible(saga, waiting):
             raise Refused(f"It is {in_plain(saga.state)}: {self.refusal}")
         try:
             return {outbox.put(self.message(asked), to=saga.address(), saga=saga.pk): 0}
@@ -130,22 +129,25 @@ class CancelProcess(Told):
         return Cancel(by=asked.by, reason=asked.reason)
 
 
-class TryAgain(Told):
-    name, label, permission = Act.TRY_AGAIN, "Decide: try again", "office.decide_process"
+class Decided(Told):
+    """What the manager has decided, where the process needs one."""
+
+    permission = "office.decide_process"
+    refusal = "it does not wait for the manager."
+    decision: ClassVar[Literal["retry", "write off"]]
+
+    def message(self, asked: Asked) -> Command:
+        return Decide(decision=self.decision, by=asked.by, reason=asked.reason)
+
+
+class TryAgain(Decided):
+    name, label, decision = Act.TRY_AGAIN, "Decide: try again", "retry"
     explained = "The manager decides: what the process waited for is tried once more."
-    refusal = "it does not wait for the manager."
-
-    def message(self, asked: Asked) -> Command:
-        return Decide(decision="retry", by=asked.by, reason=asked.reason)
 
 
-class WriteOff(Told):
-    name, label, permission = Act.WRITE_OFF, "Decide: write off", "office.decide_process"
+class WriteOff(Decided):
+    name, label, decision = Act.WRITE_OFF, "Decide: write off", "write off"
     explained = "The manager decides: the process goes on without what it did not get."
-    refusal = "it does not wait for the manager."
-
-    def message(self, asked: Asked) -> Command:
-        return Decide(decision="write off", by=asked.by, reason=asked.reason)
 
 
 # --- Skipping a step ------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ class Skip(Action):
             raise Refused("; ".join(foreseen.notes))
         return foreseen
 
-    def act(self, saga: Saga, asked: Asked) -> Watched:
+    def act(self, saga: Saga, waiting: list[Outstanding], asked: Asked) -> Watched:
         return {self._skip(asked, self._event(saga, asked)): 0}
 
     def _event(self, saga: Saga, asked: Asked) -> Event:

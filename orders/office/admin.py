@@ -125,7 +125,7 @@ class ProcessAdmin(OfficeAdmin):
         told = (
             scope.of_filter(filters, page.query) if across else scope.of_selection([row[1] for row in rows])
         )
-        return prepared(request, action, scope.processes(rows), told, request.GET.urlencode())
+        return prepared(request, action, scope.processes(rows), told)
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Whether somebody may retry."""

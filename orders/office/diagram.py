@@ -1,6 +1,6 @@
 """The state diagram of a process as inline SVG, drawn from its scenario's steps, with the way travelled.
 
-How it looks is in `static/office/office.css`, under "The state diagram".
+How it looks is in `static/office/process.css`, under "The state diagram".
 """
 
 from collections import Counter

@@ -15,7 +15,7 @@ from orders.office.words import in_plain, in_words
 from orders.saga import Saga
 from pizzahouse.messaging import messages
 from pizzahouse.messaging.envelope import Envelope, Letter, unseal
-from pizzahouse.messaging.errors import WorkerDied
+from pizzahouse.messaging.errors import InvalidMessage, WorkerDied
 from pizzahouse.messaging.inbox import Status
 from pizzahouse.messaging.messages import Message
 from pizzahouse.messaging.models import InboxMessage
@@ -88,9 +88,17 @@ def again(saga: Saga, row: InboxMessage) -> Foreseen:
         return Foreseen("", notes=[f"{row.type} has killed its worker, so it is not tried out here."])
     try:
         envelope, payload = unseal(row.message or {})
-        return step(saga, messages.decode(row.type, payload), envelope)
+    except InvalidMessage as error:
+        return Foreseen("", notes=[str(error)])
+    return tried(saga, envelope, payload)
+
+
+def tried(saga: Saga, envelope: Envelope, payload: object) -> Foreseen:
+    """The step that this message would cause, whether it failed before or is put in the place of one."""
+    try:
+        return step(saga, messages.decode(envelope.type, payload), envelope)
     except Exception as error:  # noqa: BLE001  (whatever the step raises now, it would raise again)
-        return Foreseen("", notes=[f"{row.type} would fail again: {type(error).__name__}: {error}"])
+        return Foreseen("", notes=[f"{envelope.type} would fail again: {type(error).__name__}: {error}"])
 
 
 def sent(letter: Letter) -> Sent:

@@ -9,13 +9,12 @@ from orders.office import foresight
 from orders.office.foresight import Asked, Foreseen, Refused, Sent, Watched, undone
 from orders.office.models import Mending
 from orders.saga import Saga, find
-from pizzahouse.messaging import dead_letters, messages, outstanding, relay
-from pizzahouse.messaging.envelope import Envelope, unseal
+from pizzahouse.messaging import dead_letters, outstanding, relay
+from pizzahouse.messaging.envelope import unseal
 from pizzahouse.messaging.errors import MessagingError
 from pizzahouse.messaging.models import InboxMessage, OutboxMessage
 
 Act = Mending.Action
-Status = InboxMessage.Status
 NO_STEP = "What comes of it is seen when it has been handled."
 
 
@@ -63,17 +62,11 @@ class Edit(LetterAction):
             [message_id] = self.act(row, asked)
             letter = relay.letter_of(OutboxMessage.objects.get(pk=message_id))
         saga = _addressee(row)
-        told = self._told(saga, letter.envelope, asked) if saga else Foreseen("", notes=[NO_STEP])
+        payload = asked.details.get("payload")
+        told = foresight.tried(saga, letter.envelope, payload) if saga else Foreseen("", notes=[NO_STEP])
         sends = [foresight.sent(letter), *told.sends]
         sentence = f"A new {row.type} goes to {letter.envelope.destination}; this one is settled, and kept."
         return Foreseen(sentence, told.from_state, told.to_state, sends, notes=told.notes)
-
-    def _told(self, saga: Saga, envelope: Envelope, asked: Asked) -> Foreseen:
-        try:
-            message = messages.decode(envelope.type, asked.details.get("payload"))
-            return foresight.step(saga, message, envelope)
-        except Exception as error:  # noqa: BLE001  (whatever the step raises now, it would raise then)
-            return Foreseen("", notes=[f"It would fail again: {type(error).__name__}: {error}"])
 
     def act(self, row: InboxMessage, asked: Asked) -> Watched:
         if row.type == DeadlinePassed.__name__:
@@ -117,7 +110,7 @@ def payload_of(row: InboxMessage) -> object:
 
 
 def _check_sendable(row: InboxMessage) -> None:
-    if row.status not in (Status.FAILED, Status.DEAD):
+    if row.status not in row.TROUBLE:
         raise Refused(f"It was mended meanwhile: it is {row.get_status_display()}.")
     if not relay.is_kept_as_it_came(row):
         raise Refused("It has no envelope that can be read, so that it cannot be sent again. Discard it.")

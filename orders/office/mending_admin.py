@@ -13,35 +13,28 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from orders.office import mendings
-from orders.office.actions import ACTIONS, Action
+from orders.office.actions import Action
 from orders.office.foresight import Refused
 from orders.office.forms import ReasonForm
 from orders.office.frame import OfficeAdmin, badge
-from orders.office.letters import LETTER_ACTIONS, LetterAction
+from orders.office.letters import LetterAction
 from orders.office.models import Mended, Mending
 from orders.office.people import who
-from orders.office.previews import samples
+from orders.office.previews import how_of, samples
 from pizzahouse.messaging.admin import exactly
 
 SHOWN = 50  # of the items of a mending
-TONES: dict[str, str] = {
-    Mending.Status.DRAFT: "calm",
-    Mending.Status.RUNNING: "run",
-    Mending.Status.HALTED: "bad",
-    Mending.Status.STOPPED: "warn",
-    Mending.Status.FINISHED: "good",
-}
 
 
 def prepared(
-    request: HttpRequest, action: Action | LetterAction, items: Any, told: str, query: str = ""
+    request: HttpRequest, action: Action | LetterAction, items: Any, told: str
 ) -> HttpResponse | None:
     """Keep these items as a mending that is not begun, and go to its page; None, with a message, where there
     are none or too many. Raises PermissionDenied."""
     if not request.user.has_perm(action.permission):
         raise PermissionDenied
     try:
-        mending = mendings.prepare(action.name, items, who(request), told, query)
+        mending = mendings.prepare(action.name, items, who(request), told)
     except Refused as reason:
         messages.error(request, str(reason))
         return None
@@ -67,7 +60,7 @@ class MendingAdmin(OfficeAdmin):
 
     @admin.display(description="status")
     def badge(self, mending: Mending) -> str:
-        return badge(mending.get_status_display(), TONES[mending.status])
+        return badge(mending.get_status_display(), mending.tone)
 
     def get_urls(self) -> list[URLPattern]:
         pages = {
@@ -111,7 +104,6 @@ class MendingAdmin(OfficeAdmin):
             "is_open": mending.status == Mending.Status.RUNNING or counts[Mended.Status.SENT] > 0,
             "left": counts[Mended.Status.WAITING],
             "items": mending.processes.exclude(status=Mended.Status.WAITING).order_by("-position")[:SHOWN],
-            "tone": TONES[mending.status],
         }
 
     @method_decorator(require_POST)
@@ -146,8 +138,3 @@ class MendingAdmin(OfficeAdmin):
         if not request.user.has_perm(how_of(mending).permission):
             raise PermissionDenied
         return mending
-
-
-def how_of(mending: Mending) -> Action | LetterAction:
-    """What is done by this mending."""
-    return ACTIONS.get(mending.action) or LETTER_ACTIONS[mending.action]

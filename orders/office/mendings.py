@@ -24,7 +24,7 @@ from orders.office.foresight import Asked, Refused, Watched
 from orders.office.letters import LETTER_ACTIONS
 from orders.office.models import Mended, Mending
 from orders.office.words import named
-from orders.saga import Saga, find
+from orders.saga import find
 from pizzahouse.messaging import handling, outbox
 from pizzahouse.messaging.models import InboxMessage
 from pizzahouse.messaging.outstanding import Why
@@ -64,9 +64,9 @@ def mend(
 # --- Many, in the background ----------------------------------------------------------------------
 
 
-def prepare(action: str, items: Iterable[Mended], user: User, scope: str, query: str = "") -> Mending:
+def prepare(action: str, items: Iterable[Mended], user: User, scope: str) -> Mending:
     """Keep what was selected, as it is now, to be looked at and begun. items: not saved yet. scope: in words.
-    query: the list's. Raises Refused where there are none, or too many."""
+    Raises Refused where there are none, or too many."""
     chosen = list(islice(items, MOST + 1))
     if not chosen:
         raise Refused("Nothing is selected: no process is in the list any more. Look at the list again.")
@@ -75,7 +75,7 @@ def prepare(action: str, items: Iterable[Mended], user: User, scope: str, query:
     with transaction.atomic():
         _drafts_of(user).delete()
         mending = Mending.objects.create(
-            action=action, user=user, by=str(user), scope=scope, query=query, total=len(chosen)
+            action=action, user=user, by=str(user), scope=scope, total=len(chosen)
         )
         for position, item in enumerate(chosen, 1):
             item.mending, item.position = mending, position
@@ -231,8 +231,9 @@ def _act(item: Mended) -> Watched:
     elif saga is None:
         raise Refused("This process does not exist any more.")
     else:
-        item.before = _before(saga)
-        watched = ACTIONS[mending.action].act(saga, asked)
+        waiting = saga.waits_for()
+        item.before = named([each for each in waiting if each.why in (Why.FAILED, Why.DEAD)])
+        watched = ACTIONS[mending.action].act(saga, waiting, asked)
     item.watched = {str(message_id): attempts for message_id, attempts in watched.items()}
     item.status, item.begun_at = Came.SENT, Now()
     if not watched:
@@ -246,8 +247,3 @@ def _letter(item: Mended) -> InboxMessage:
         raise Refused("This message does not exist any more.")
     item.before = f"{row.type} {row.status}: {row.error}"
     return row
-
-
-def _before(saga: Saga) -> str:
-    failing = [each for each in saga.waits_for() if each.why in (Why.FAILED, Why.DEAD)]
-    return named(failing)

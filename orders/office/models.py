@@ -86,7 +86,6 @@ class Mending(models.Model):
     by = models.CharField(max_length=150)
     reason = models.CharField(max_length=500, blank=True)
     scope = models.TextField(blank=True, help_text="The filter or the selection, in words, as it was then.")
-    query = models.TextField(blank=True, help_text="The same, as the list's address.")
     details = models.JSONField(default=dict, blank=True, help_text="What else was asked for.")
     total = models.PositiveIntegerField(default=0)
     turn = models.PositiveIntegerField(default=0, help_text="How often it was begun or told to go on.")
@@ -111,11 +110,20 @@ class Mending(models.Model):
         """Whether the processes themselves are told something, and decide by their own steps."""
         return self.action in TOLD
 
+    @property
+    def tone(self) -> str:
+        """How it looks: good, bad, …"""
+        return _TONES[self.status]
+
 
 TOLD = (Mending.Action.CANCEL, Mending.Action.TRY_AGAIN, Mending.Action.WRITE_OFF, Mending.Action.SKIP)
 
-
-_TONES: dict[str, str] = {
+_TONES: dict[str, str] = {  # of a mending, and of one process of it
+    "draft": "calm",
+    "running": "run",
+    "halted": "bad",
+    "stopped": "warn",
+    "finished": "good",
     "waiting": "calm",
     "sent": "run",
     "done": "good",

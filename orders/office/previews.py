@@ -4,7 +4,7 @@ from typing import Any
 
 from orders.office.actions import ACTIONS, Action
 from orders.office.foresight import Asked, Refused
-from orders.office.letters import LETTER_ACTIONS
+from orders.office.letters import LETTER_ACTIONS, LetterAction
 from orders.office.models import Mended, Mending
 from orders.saga import Saga, find
 from pizzahouse.messaging.models import InboxMessage
@@ -21,9 +21,14 @@ def preview(how: Any, target: Saga | InboxMessage, details: dict[str, Any], by: 
         return {"foreseen": None, "impossible": str(reason)}
 
 
+def how_of(mending: Mending) -> Action | LetterAction:
+    """What is done by this mending."""
+    return ACTIONS.get(mending.action) or LETTER_ACTIONS[mending.action]
+
+
 def samples(mending: Mending) -> list[tuple[Mended, dict[str, Any]]]:
     """What would come of its first ones."""
-    how: Any = ACTIONS.get(mending.action) or LETTER_ACTIONS[mending.action]
+    how = how_of(mending)
     first = mending.processes.all()[:SAMPLES]
     return [(item, _sample(how, item, mending)) for item in first]
 

@@ -4,18 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.html import format_html
 
 from orders.explorer.worlds import BOUNDED
+from orders.office.frame import OfficeAdmin, badge
 from orders.office.models import ExplorerReport, scenario_named
 from orders.office.words import in_plain, number_of
 from orders.steps import NEW
-from pizzahouse.messaging.admin import ReadOnlyAdmin, exactly
+from pizzahouse.messaging.admin import exactly
 
 ASKED = {"pizzas": "that the guests order", "stock": "pizzas of each kind that can be baked", **BOUNDED}
 
@@ -68,7 +65,7 @@ def duration(seconds: float) -> str:
 
 
 @admin.register(ExplorerReport)
-class ExplorerReportAdmin(ReadOnlyAdmin):
+class ExplorerReportAdmin(OfficeAdmin):
     """What was explored and found."""
 
     list_display = ["made", "scenario", "verdict", "worlds", "moves", "took", "asked"]
@@ -77,8 +74,7 @@ class ExplorerReportAdmin(ReadOnlyAdmin):
 
     @admin.display(description="what came of it")
     def verdict(self, report: ExplorerReport) -> str:
-        text, tone = verdict(report)
-        return format_html('<span class="office-badge office-{}">{}</span>', tone, text)
+        return badge(*verdict(report))
 
     @admin.display(ordering="seconds")
     def took(self, report: ExplorerReport) -> str:
@@ -91,17 +87,10 @@ class ExplorerReportAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        report = self.get_object(request, unquote(object_id))
-        if report is None:
-            raise Http404("There is no such report: newer ones of the same have taken its place.")
-        if not self.has_view_permission(request, report):
-            raise PermissionDenied
+        report = self.found(request, object_id)
         text, tone = verdict(report)
         states = coverage(report)
         context = {
-            **self.admin_site.each_context(request),
-            "title": f"{in_plain(report.scenario)}, explored",
-            "opts": self.opts,
             "report": report,
             "made": f"{timezone.localtime(report.made_at):%Y-%m-%d %H:%M:%S}",
             "took": duration(report.seconds),
@@ -113,4 +102,5 @@ class ExplorerReportAdmin(ReadOnlyAdmin):
             "missed": [in_plain(state) for state, is_reached in states if not is_reached],
             "states": len(states),
         }
-        return render(request, "office/explored.html", context)
+        title = f"{in_plain(report.scenario)}, explored"
+        return self.page(request, "office/explored.html", title, **context)

@@ -2,23 +2,25 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from orders.office import mendings, scope
 from orders.office.counters import oldest_waiting
 from orders.office.foresight import Refused
 from orders.office.forms import EditForm, MendForm
+from orders.office.frame import page
 from orders.office.letters import LETTER_ACTIONS, LetterAction, payload_of
 from orders.office.mending_admin import prepared
 from orders.office.models import Mended, Mending
 from orders.office.people import who
 from orders.office.previews import preview
 from pizzahouse.messaging import dead_letters, queues
+from pizzahouse.messaging.dead_letters import Group
 from pizzahouse.messaging.errors import NoSuchGroup
 from pizzahouse.messaging.models import InboxMessage
 
@@ -27,21 +29,16 @@ Act = Mending.Action
 may_view = permission_required("messaging.view_inboxmessage", raise_exception=True)
 
 
-def page(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
-    """A page in the frame of the admin."""
-    return render(request, template, {**admin.site.each_context(request), "title": title, **context})
-
-
 # --- Dead letters ---------------------------------------------------------------------------------
 
 
 @may_view
 def groups(request: HttpRequest) -> HttpResponse:
     """What is dead, and what failed and is tried again, grouped by what went wrong."""
-    found = dead_letters.groups(failing=True)
-    dead = [each for each in found if each.kind.status == InboxMessage.Status.DEAD]
-    failing = [each for each in found if each not in dead]
-    return page(request, "office/dead_letters.html", "Dead letters", dead=dead, failing=failing)
+    found: dict[str, list[Group]] = {status: [] for status in InboxMessage.TROUBLE}
+    for each in dead_letters.groups(failing=True):
+        found[each.kind.status].append(each)
+    return page(request, "office/dead_letters.html", "Dead letters", **found)
 
 
 @may_view
@@ -92,7 +89,7 @@ def letter(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _possible(request: HttpRequest, row: InboxMessage) -> list[LetterAction]:
     """What can be done to it by this user. What is tried again by itself can be sent at once."""
-    if row.status not in (InboxMessage.Status.DEAD, InboxMessage.Status.FAILED):
+    if row.status not in row.TROUBLE:
         return []
     dead = row.status == InboxMessage.Status.DEAD
     found = [each for each in LETTER_ACTIONS.values() if dead or each.name == Act.REDRIVE]

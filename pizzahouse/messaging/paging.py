@@ -15,7 +15,7 @@ class Many(int):
         return f"the newest {int(self):,}"
 
 
-class BoundedPaginator(Paginator):  # it takes no parameter at run time
+class BoundedPaginator(Paginator):
     """Pages as far as anybody would turn them; who looks for more narrows the list."""
 
     @cached_property

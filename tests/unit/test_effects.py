@@ -16,7 +16,6 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from kitchen.models import KitchenOrder, Stock
-from menu.models import MenuItem
 from orders.contracts import Cancel, StartTableService
 from orders.table_service import CALLED_OFF, CLOSED, NEEDS_MANAGER, TableService
 from pizzahouse.messaging import effects, outbox
@@ -27,15 +26,8 @@ from waiter import guest
 from waiter.contracts import Wish
 from waiter.models import Bill, Till
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("full_larder")]
 NOBODY = UUID(int=5)
-AT_FIRST = 1_000_000  # pizzas of each kind
-
-
-@pytest.fixture(autouse=True)
-def _stocked() -> None:
-    for item in MenuItem.objects.all():
-        Stock.objects.update_or_create(code=item.code, defaults={"left": AT_FIRST})
 
 
 @pytest.fixture

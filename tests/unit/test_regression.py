@@ -87,7 +87,7 @@ def served(settings: Settings) -> Saga:
 
 
 def recalled(settings: Settings) -> Saga:
-    Stock.objects.update_or_create(code="pamat", defaults={"left": 1})  # tests that commit leave none
+    Stock.objects.update_or_create(code="pamat", defaults={"left": 1})  # whatever other tests have left
     saga = start()
     deliver(later=True)
     return saga

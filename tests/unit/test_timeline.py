@@ -16,7 +16,6 @@ from uuid_utils.compat import uuid7
 
 from kitchen import oven
 from kitchen.models import Stock
-from menu.models import MenuItem
 from orders.contracts import Cancel, StartTableService
 from orders.office import timeline as timelines
 from orders.office.diagram import Way
@@ -34,11 +33,9 @@ CLOCK = r"([\d-]{10} )?\d\d:\d\d:\d\d"  # at midnight with the date
 
 
 @pytest.fixture(autouse=True)
-def _house(settings: Settings) -> None:
-    """Two attempts, so that what fails is soon dead; a stock whatever other tests have left of it."""
+def _house(settings: Settings, full_larder: None) -> None:
+    """Two attempts, so that what fails is soon dead."""
     settings.MESSAGING = settings.MESSAGING | {"MAX_ATTEMPTS": 2}
-    for item in MenuItem.objects.all():
-        Stock.objects.update_or_create(code=item.code, defaults={"left": 1_000_000})
 
 
 @pytest.fixture

@@ -93,7 +93,6 @@ class Migration(migrations.Migration):
                         blank=True, help_text="The filter or the selection, in words, as it was then."
                     ),
                 ),
-                ("query", models.TextField(blank=True, help_text="The same, as the list's address.")),
                 ("details", models.JSONField(blank=True, default=dict, help_text="What else was asked for.")),
                 ("total", models.PositiveIntegerField(default=0)),
                 (
